@@ -1,0 +1,1 @@
+"""A crypto kline lake: partitioned Dagster assets, failover sources, Parquet any engine reads."""

@@ -1,0 +1,1 @@
+"""Dagster on top of the use cases: assets, IO manager, resources."""

@@ -1,0 +1,1 @@
+"""Places klines come from: the protocol, the exchange's archive and REST API, and the failover over them."""
