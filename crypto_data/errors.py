@@ -39,7 +39,8 @@ class Fault:
 
     def __str__(self) -> str:
         """Return `file:line: key: found …; allowed: …`."""
-        return f"{self.file}:{self.line}: {self.key}: found {self.found}; allowed: {self.allowed}"
+        where = f"{self.file}:{self.line}: {self.key}"
+        return f"{where}: found {self.found}; allowed: {self.allowed}"
 
 
 class CatalogError(CryptoDataError):

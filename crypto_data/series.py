@@ -28,7 +28,7 @@ def check_symbol(symbol: str) -> str:
     """Return `symbol` when it can be used as a name on disk, in SQL and in a URL.
 
     Raises:
-        UsageError: anything but letters, digits, `_`, `-` and `.`, lower case, or over 64 characters.
+        UsageError: anything but letters, digits, `_`, `-` and `.`; lower case; over 64 characters.
     """
     shown = symbol if len(symbol) <= 64 else f"{symbol[:61]}… ({len(symbol)} characters)"  # noqa: PLR2004
     if not _SYMBOL.fullmatch(symbol) or ".." in symbol:

@@ -1,0 +1,115 @@
+"""The views `klines`, `inventory`, `coverage` and `gaps`, in DuckDB, from the lake alone.
+
+The only module that speaks to DuckDB. What a day's state is, is judged by `lake.census`.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from crypto_data.errors import UsageError
+from crypto_data.lake.census import SeriesCensus, take_census
+from crypto_data.lake.layout import DATABASE
+from crypto_data.lake.part import TEMPORARY, sync_folder
+from crypto_data.lake.views import COVERAGE, GAPS, INVENTORY, TABLES, VIEWS, klines_view
+
+# Files of the newest DuckDB could not be opened by older shells and viewers.
+STORAGE_VERSION = "v1.5.0"
+
+
+def open_views(root: Path, local_ms: int) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory connection with the four views over the lake as it is now.
+
+    Args:
+        root: The lake.
+        local_ms: This machine's clock, UTC epoch milliseconds.
+
+    Raises:
+        LakeDamaged: a file of the lake cannot be read.
+    """
+    connection = _connect(":memory:")
+    _define_views(connection, root, take_census(root, local_ms))
+    return connection
+
+
+def run_statement(root: Path, local_ms: int, statement: str) -> pa.Table:
+    """Run one SELECT of a user on the views and return its result.
+
+    The statement cannot write, attach, install, or reach a file outside the lake.
+
+    Raises:
+        UsageError: it is not one SELECT, or DuckDB refuses it; the message is DuckDB's.
+    """
+    with contextlib.closing(open_views(root, local_ms)) as connection:
+        try:
+            _check_is_one_select(connection, statement)
+            _shut_in(connection, root)
+            return connection.sql(statement).to_arrow_table()
+        except duckdb.Error as error:
+            raise UsageError(f"the statement was refused: {error}") from error
+
+
+def _check_is_one_select(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    statements = connection.extract_statements(statement)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise UsageError(
+            "only one SELECT can be run, so that no query can change the lake; "
+            f"the views are {', '.join(VIEWS)}"
+        )
+
+
+def _shut_in(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+    folder = str(root / "klines").replace("'", "''")
+    connection.execute(f"SET allowed_directories = ['{folder}']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def rebuild_database(root: Path, local_ms: int) -> Path:
+    """Build `lake.duckdb` anew beside the old one and put it in its place; return its path.
+
+    Its `klines` view reads the files as they are when it is asked; the other views say how the
+    lake stood when it was built. A reader that has the old file open keeps it.
+
+    Raises:
+        LakeDamaged: a file of the lake cannot be read.
+    """
+    path = root / DATABASE
+    temporary = path.with_name(f".{DATABASE}.{os.getpid()}{TEMPORARY}")
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with contextlib.closing(_connect(str(temporary))) as connection:
+            _define_views(connection, root, take_census(root, local_ms))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(root)
+    return path
+
+
+def _connect(database: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        database,
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "storage_compatibility_version": STORAGE_VERSION,
+        },
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _define_views(
+    connection: duckdb.DuckDBPyConnection, root: Path, census: Sequence[SeriesCensus]
+) -> None:
+    for name, make in TABLES.items():
+        connection.register("incoming", make(census))
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")  # noqa: S608 - ours
+        connection.unregister("incoming")
+    for view in (klines_view(root, any(one.files for one in census)), GAPS, COVERAGE, INVENTORY):
+        connection.execute(view)

@@ -1,0 +1,180 @@
+"""One file of the lake: its rows, its ledger, and how it replaces its predecessor.
+
+Written whole under another name, flushed to the disk, renamed over the old one, and the folder
+flushed too: a reader sees the old file or the new one, after a power cut as well.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crypto_data.coverage import DayFacts
+from crypto_data.errors import LakeDamaged, LakeNotWritable
+from crypto_data.lake.ledger import KEY, DayRun, decode, encode
+from crypto_data.schema import KLINES
+
+TEMPORARY = ".tmp"
+OPEN_TIME_COLUMN = KLINES.get_field_index("open_time")
+EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+
+_FLOATS = [field.name for field in KLINES if field.type == pa.float64()]
+_INTEGERS = ["open_time", "close_time", "trade_count"]
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
+
+
+def read_rows(path: Path) -> pa.Table:
+    """Return a file's klines, `schema.KLINES`, sorted; no rows when there is no file.
+
+    Raises:
+        LakeDamaged: the file is there and cannot be read.
+    """
+    try:
+        return pq.read_table(path, schema=KLINES, partitioning=None).replace_schema_metadata()
+    except FileNotFoundError:
+        return KLINES.empty_table()
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What a file says of itself without its rows being read."""
+
+    runs: tuple[DayRun, ...] = ()
+    rows: int = 0
+    first_open_ms: int | None = None
+    last_open_ms: int | None = None
+
+
+def read_footer(path: Path) -> Footer:
+    """Return a file's day ledger and the extent of its rows; empty when there is no file.
+
+    Raises:
+        LakeDamaged: the file is there and its footer cannot be read, or holds no ledger.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            metadata = file.metadata
+            runs = decode((metadata.metadata or {})[KEY])
+            extents = [_extent(metadata.row_group(n)) for n in range(metadata.num_row_groups)]
+    except FileNotFoundError:
+        return Footer()
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    held = [extent for extent in extents if extent]
+    return Footer(
+        tuple(runs),
+        metadata.num_rows,
+        held[0][0] if held else None,
+        held[-1][1] if held else None,
+    )
+
+
+def _extent(group: pq.RowGroupMetaData) -> tuple[int, int] | None:
+    """Return the first and last open time of a row group by its statistics, epoch ms."""
+    if not group.num_rows:
+        return None
+    statistics = group.column(OPEN_TIME_COLUMN).statistics
+    return _epoch_ms(statistics.min), _epoch_ms(statistics.max)
+
+
+def _epoch_ms(moment: datetime) -> int:
+    return (moment - EPOCH_UTC) // timedelta(milliseconds=1)
+
+
+def _damaged(path: Path, error: Exception) -> LakeDamaged:
+    return LakeDamaged(
+        str(path),
+        f"cannot be read ({error}). Move the file away and run: crypto-data backfill",
+    )
+
+
+def write_part(path: Path, rows: pa.Table, ledger: Mapping[date, DayFacts]) -> int:
+    """Replace a file by rows and ledger, atomically and durably; return its size in bytes.
+
+    Raises:
+        LakeNotWritable: no space, read-only, no permission; the old file is untouched.
+    """
+    return replace_file(path, encode_table(rows.replace_schema_metadata({KEY: encode(ledger)})))
+
+
+def encode_table(table: pa.Table) -> memoryview:
+    """Return a table as the bytes of a Parquet file.
+
+    Byte-stream-split doubles and delta-packed integers are a quarter smaller than Parquet's
+    default and several times faster to write for prices that hardly ever repeat.
+    """
+    names = set(table.column_names)
+    encodings = {name: "BYTE_STREAM_SPLIT" for name in _FLOATS if name in names}
+    encodings |= {name: "DELTA_BINARY_PACKED" for name in _INTEGERS if name in names}
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=[name for name in table.column_names if name not in encodings],
+        column_encoding=encodings,
+    )
+    return memoryview(sink.getvalue())
+
+
+def replace_file(path: Path, content: memoryview | bytes) -> int:
+    """Put `content` under `path`, atomically and durably; return the bytes written.
+
+    Raises:
+        LakeNotWritable: no space, read-only, no permission; the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        make_folder(path.parent)
+        try:
+            _write_durably(temporary, content)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise LakeNotWritable(
+                str(path),
+                f"cannot be written ({error.strerror}); what was there is untouched. "
+                "Make room or permit writing, then run the command again",
+            ) from error
+        raise
+    return len(content)
+
+
+def _write_durably(path: Path, content: memoryview | bytes) -> None:
+    with path.open("wb", buffering=0) as file:
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents, each recorded durably in the one above it."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

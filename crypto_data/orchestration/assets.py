@@ -1,0 +1,201 @@
+"""Every series as a partitioned asset: one step a feed and interval, any days, any subset.
+
+The step calls one use case, `ingest`, and mirrors what the lake then holds into Dagster. Rules
+about data belong below; storing and loading to `orchestration.io_manager`.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from pydantic import Field
+
+from crypto_data.catalog import Catalog, Feed
+from crypto_data.ingest import DayReport, SeriesReport, ingest
+from crypto_data.intervals import Interval
+from crypto_data.orchestration import progress
+from crypto_data.orchestration.names import SERIES_METADATA, asset_keys, output_name
+from crypto_data.orchestration.resources import LakeResource
+from crypto_data.partitions import ONE_DAY
+from crypto_data.series import Series
+
+# So many days are named in an error; the rest is counted.
+NAMED_DAYS = 20
+
+
+class FetchConfig(dg.Config):
+    """What a run may choose for itself."""
+
+    parallel: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="How many files are fetched at once; 0 takes the number of the configuration.",
+    )
+
+
+def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Return one multi-asset per feed and interval, over all series of the configuration."""
+    keys = asset_keys(catalog.all_series())
+    return [
+        _build_step(feed, interval, keys) for feed in catalog.feeds for interval in feed.intervals
+    ]
+
+
+def feed_partitions(feed: Feed) -> dg.DailyPartitionsDefinition:
+    """Return the UTC days of a feed; its series share them, so they backfill in one run."""
+    end = feed.end.isoformat() if feed.end else None
+    return dg.DailyPartitionsDefinition(feed.start.isoformat(), end_date=end)
+
+
+def _build_step(
+    feed: Feed, interval: Interval, keys: Mapping[Series, dg.AssetKey]
+) -> dg.AssetsDefinition:
+    chosen = {
+        output_name(keys[series]): series for series in feed.series if series.interval == interval
+    }
+
+    @dg.multi_asset(
+        name=f"{feed.name}_{interval}",
+        outs={name: _asset_out(feed, series, keys[series]) for name, series in chosen.items()},
+        can_subset=True,
+        group_name=feed.name,
+        partitions_def=feed_partitions(feed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def fetch_klines(
+        context: dg.AssetExecutionContext, config: FetchConfig, lake: LakeResource
+    ) -> Iterator[dg.Output[SeriesReport]]:
+        selected = {
+            name: series
+            for name, series in chosen.items()
+            if name in context.op_execution_context.selected_output_names
+        }
+        yield from _fetch(context, lake, selected, config.parallel or lake.threads)
+
+    return fetch_klines
+
+
+def _asset_out(feed: Feed, series: Series, key: dg.AssetKey) -> dg.AssetOut:
+    sources = ", then ".join(feed.sources)
+    return dg.AssetOut(
+        key=key,
+        is_required=False,
+        io_manager_key="klines_io",
+        dagster_type=dg.Any,
+        description=(
+            f"{series.interval} klines of {series.symbol} on {series.exchange} {series.market}, "
+            f"a partition a UTC day, from {sources}. What a day holds and why stands in its "
+            "metadata: rows, expected, state, source."
+        ),
+        metadata={SERIES_METADATA: str(series), "symbol": series.symbol},
+        tags={"exchange": series.exchange, "market": series.market, "interval": series.interval},
+        kinds={"parquet"},
+    )
+
+
+def _fetch(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    selected: Mapping[str, Series],
+    threads: int,
+) -> Iterator[dg.Output[SeriesReport]]:
+    """Fetch the run's days of the selected series side by side; report each as it is done.
+
+    A series whose days are all settled is an Output, which marks the whole range. Of a series that
+    fell short only the settled days are reported, one by one: Dagster knows no partial Output.
+    """
+    window = context.partition_time_window
+    first, end = window.start.date(), window.end.date()
+    outputs = {series: name for name, series in selected.items()}
+    lake.remember_wishes()
+    failed: list[SeriesReport] = []
+    reports = ingest(
+        lake.lake,
+        [lake.job(series, first, end) for series in selected.values()],
+        threads=threads,
+        stop=threading.Event(),
+        on_days=progress.tell,
+    )
+    try:
+        for report in reports:
+            if report.is_whole and len(report.days) == (end - first).days:
+                yield _output(context, outputs[report.series], report)
+            else:
+                _report_settled_days(context, outputs[report.series], report)
+            if not report.is_whole:
+                failed.append(report)
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+        # Dagster calls a run canceled only where somebody asked for it; a signal is somebody.
+        context.instance.report_run_canceling(context.run)
+        raise
+    finally:
+        lake.refresh_views()
+    if failed:
+        raise _failure(failed)
+
+
+def _output(
+    context: dg.AssetExecutionContext, name: str, report: SeriesReport
+) -> dg.Output[SeriesReport]:
+    key = context.asset_key_for_output(name)
+    for day in report.days:
+        context.add_asset_metadata(
+            day_metadata(day), asset_key=key, partition_key=day.day.isoformat()
+        )
+    return dg.Output(report, output_name=name)
+
+
+def _report_settled_days(
+    context: dg.AssetExecutionContext, name: str, report: SeriesReport
+) -> None:
+    key = context.asset_key_for_output(name)
+    known = set(context.instance.get_materialized_partitions(key))
+    for day in report.days:
+        partition = day.day.isoformat()
+        if day.is_settled and (day.asked or partition not in known):
+            context.log_event(
+                dg.AssetMaterialization(key, partition=partition, metadata=day_metadata(day))
+            )
+
+
+def day_metadata(report: DayReport) -> dict[str, Any]:
+    """Return what Dagster shows of a materialized day."""
+    shown: dict[str, Any] = {
+        "rows": report.rows,
+        "expected": report.expected,
+        "state": str(report.state),
+        "source": report.source or "none",
+        "seconds": round(report.seconds, 3),
+        "attempts": report.attempts,
+    }
+    if report.failovers:
+        shown["failover"] = report.failovers
+    if report.set_aside:
+        shown["set_aside"] = ", ".join(f"{rule}: {count}" for rule, count in report.set_aside)
+    return shown
+
+
+def _failure(failed: Sequence[SeriesReport]) -> dg.Failure:
+    names = ", ".join(str(report.series) for report in failed)
+    return dg.Failure(
+        f"{len(failed)} series fell short: {names}",
+        metadata={str(report.series): dg.MetadataValue.md(_describe(report)) for report in failed},
+        # The gap is in the ledger; the next backfill asks for it again, and for nothing else.
+        allow_retries=False,
+    )
+
+
+def _describe(report: SeriesReport) -> str:
+    lines = [
+        f"- {day.day}: {day.rows} of {day.expected} rows, {day.state}: {day.failovers}"
+        for day in report.short[:NAMED_DAYS]
+    ]
+    more = len(report.short) - NAMED_DAYS
+    if more > 0:
+        lines.append(f"- and {more} more days, to {report.short[-1].day + ONE_DAY} (exclusive)")
+    if report.error:
+        lines.append(f"- {report.error}")
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+"""How series are named in Dagster, and back.
+
+Names only; the assets themselves belong to `orchestration.assets`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+
+from crypto_data.series import Series
+
+SERIES_METADATA = "crypto_data/series"
+FEED_TAG = "crypto_data/feed"
+
+_REFUSED = re.compile(r"[^A-Za-z0-9_]")
+
+
+def asset_keys(all_series: Iterable[Series]) -> Mapping[Series, dg.AssetKey]:
+    """Return the asset key of each series, `klines/<exchange>/<market>/<symbol>/<interval>`.
+
+    Characters that Dagster refuses become `_`; where that makes two series alike (two names of
+    four Chinese characters do), the later one, by name, gets `_2`, `_3` behind its symbol.
+    """
+    keys: dict[Series, dg.AssetKey] = {}
+    taken: set[dg.AssetKey] = set()
+    for series in sorted(all_series):
+        plain = _REFUSED.sub("_", series.symbol)
+        number = 1
+        while (key := _key(series, plain if number == 1 else f"{plain}_{number}")) in taken:
+            number += 1
+        taken.add(key)
+        keys[series] = key
+    return keys
+
+
+def _key(series: Series, symbol: str) -> dg.AssetKey:
+    exchange = _REFUSED.sub("_", series.exchange)
+    return dg.AssetKey(["klines", exchange, str(series.market), symbol, str(series.interval)])
+
+
+def output_name(key: dg.AssetKey) -> str:
+    """Return the name of a series' output within its step."""
+    return "_".join(key.path[1:])

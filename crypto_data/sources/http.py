@@ -1,0 +1,270 @@
+"""One HTTP client for every source: requests, retries, and which answer is which error.
+
+The only module that imports httpx, so that a drop-in successor replaces it in one line. Who may
+ask which host when belongs to `sources.gate`; what a body means belongs to the sources.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import httpx
+import stamina
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+from crypto_data.errors import Broken, RateLimited, SourceError, Unreachable
+from crypto_data.sources.refusal import refusal_of
+
+LOGGER = logging.getLogger("crypto_data.sources")
+
+# A 1m month is 5 MB zipped, spot's exchangeInfo 15 MB as JSON.
+MAX_BYTES = 64 * 1024 * 1024
+# The body of an error says why within its first lines.
+MAX_ERROR_BYTES = 64 * 1024
+# Longer than this a caller is better served by the next source.
+PATIENCE_S = 90.0
+# A body that stays slower than this once `timeout` has passed is a stalled one.
+MIN_BYTES_PER_SECOND = 2048
+# No new attempt is made this long after the first, whatever `max_retries` says.
+MAX_RETRYING_S = 600.0
+MAX_WAIT_S = 60.0
+HTTP_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for; a body longer than `max_bytes` is not read to its end."""
+
+    url: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    max_bytes: int = MAX_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete answer with status 200.
+
+    `headers` are in lower case; `seconds` is the last attempt's; `attempts` counts all of them.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a request is repeated; the wait starts at `delay_s`, doubles, and has jitter."""
+
+    max_retries: int = 3
+    delay_s: float = 1.0
+
+
+class Door(Protocol):
+    """What every attempt passes on its way to one host, for one series."""
+
+    @property
+    def source(self) -> str:
+        """The source's name, for errors."""
+
+    @property
+    def series(self) -> str:
+        """What is asked for, for errors."""
+
+    def enter(self) -> None:
+        """Wait for the permission to send one request, or raise a `SourceError`."""
+
+    def answered(self, headers: Mapping[str, str], seconds: float) -> None:
+        """Note an answer, good or bad, and how long it took."""
+
+    def refused(self, error: SourceError) -> None:
+        """Note a failed attempt, which may be repeated."""
+
+    def gave_up(self, error: SourceError) -> None:
+        """Note that the request failed for good."""
+
+    def passed(self) -> None:
+        """Note that the request succeeded."""
+
+
+class HttpClient:
+    """A thread-safe client with keep-alive and one connection pool.
+
+    Args:
+        timeout: Seconds to connect, and between two pieces of an answer.
+        concurrency: Requests at the same time; further ones wait their turn.
+        retry: What is repeated; `retrying` gives the same pool another policy.
+        clock_ms: The local clock, epoch milliseconds, to read "banned until".
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float = 30.0,
+        concurrency: int = 16,
+        retry: Retry | None = None,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        # stamina's own hook prints through structlog, which writes on stdout.
+        set_on_retry_hooks([_log_retry])
+        self._timeout = timeout
+        self._retry = retry or Retry()
+        self._clock_ms = clock_ms
+        self._httpx = httpx.Client(
+            follow_redirects=False,
+            # A queue for a free connection is our own doing and no fault of the source.
+            timeout=httpx.Timeout(timeout, pool=None),
+            limits=httpx.Limits(
+                max_connections=concurrency,
+                max_keepalive_connections=concurrency,
+                keepalive_expiry=30.0,
+            ),
+            headers={"User-Agent": "crypto-data"},
+            # A proxy of the environment cannot reach this machine's own loopback.
+            mounts={"all://127.0.0.1": None, "all://localhost": None},
+        )
+
+    def retrying(self, retry: Retry) -> "HttpClient":
+        """Return a client with another retry policy and the same connections."""
+        twin = object.__new__(HttpClient)
+        twin.__dict__.update(self.__dict__, _retry=retry)
+        return twin
+
+    def close(self) -> None:
+        """Close the connections, those of all clients made by `retrying` too."""
+        self._httpx.close()
+
+    def get(self, request: Request, door: Door) -> Response:
+        """Return the answer to a GET, repeated while that makes sense.
+
+        Repeated are `Unreachable` and a `RateLimited` of at most `PATIENCE_S`; nothing else.
+
+        Raises:
+            Absent: 404, or the archive's XML "AccessDenied" (403).
+            Blocked: 403 of a firewall, 451, a redirect.
+            RateLimited: 429, 418, code -1003.
+            Rejected: 400 with the exchange's own code and words, other 4xx.
+            Broken: the body is longer than allowed, or the status is none that a GET can have.
+            Unreachable: no connection, too slow, cut short, 5xx.
+        """
+        attempts = 0
+        try:
+            for attempt in stamina.retry_context(
+                on=_pause_after,
+                attempts=self._retry.max_retries + 1,
+                timeout=MAX_RETRYING_S,
+                wait_initial=self._retry.delay_s,
+                wait_max=MAX_WAIT_S,
+                wait_jitter=self._retry.delay_s,
+            ):
+                door.enter()  # outside the attempt: a closed gate is not repeated
+                with attempt:
+                    attempts += 1
+                    response = self._attempt(request, door, attempts)
+        except SourceError as error:
+            if attempts:
+                door.gave_up(error)
+            raise
+        door.passed()
+        return response
+
+    def _attempt(self, request: Request, door: Door, attempt: int) -> Response:
+        started = time.perf_counter()
+        try:
+            status, headers, body = self._exchange(request, door)
+        except SourceError as error:
+            _log(door, request, str(error.detail), started)
+            door.refused(error)
+            raise
+        seconds = time.perf_counter() - started
+        _log(door, request, f"HTTP {status}", started, headers)
+        door.answered(headers, seconds)
+        if status != HTTP_OK:
+            error = refusal_of(
+                status, headers, body, asked=(door.source, door.series, request.url),
+                now_ms=self._clock_ms(),
+            )  # fmt: skip
+            door.refused(error)
+            raise error
+        return Response(status, headers, body, seconds, attempt)
+
+    def _exchange(self, request: Request, door: Door) -> tuple[int, dict[str, str], bytes]:
+        """Send one GET and return status, headers and the whole body.
+
+        Raises:
+            Unreachable: any fault of the connection.
+            Broken: more than `max_bytes`, or bytes that are no HTTP.
+        """
+        asked = (door.source, door.series)
+        try:
+            with self._httpx.stream(
+                "GET",
+                request.url,
+                params=dict(request.params) or None,
+                headers=dict(request.headers),
+            ) as answer:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                body = self._body(answer, request, asked)
+                return answer.status_code, headers, body
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.DecodingError) as error:
+            raise Broken(*asked, f"{request.url}: {error}") from error
+        except httpx.TimeoutException as error:
+            raise Unreachable(
+                *asked, f"{request.url}: no answer within {self._timeout:g} s"
+            ) from error
+        except httpx.TransportError as error:
+            said = str(error) or type(error).__name__
+            raise Unreachable(*asked, f"{request.url}: {said}") from error
+
+    def _body(self, answer: httpx.Response, request: Request, asked: tuple[str, str]) -> bytes:
+        """Read a body while it is neither too long nor too slow."""
+        started = time.perf_counter()
+        most = request.max_bytes if answer.status_code == HTTP_OK else MAX_ERROR_BYTES
+        body = bytearray()
+        for piece in answer.iter_bytes():
+            body += piece
+            if len(body) > most:
+                if answer.status_code != HTTP_OK:
+                    break
+                raise Broken(*asked, f"{request.url}: more than the {most} bytes it can have")
+            seconds = time.perf_counter() - started
+            if seconds > self._timeout and len(body) < seconds * MIN_BYTES_PER_SECOND:
+                raise Unreachable(
+                    *asked, f"{request.url}: {len(body)} bytes in {seconds:.0f} s, too slow"
+                )
+        return bytes(body)
+
+
+def _pause_after(error: Exception) -> bool | float:
+    """Tell stamina whether to repeat, and after how long when the source said it."""
+    if isinstance(error, RateLimited):
+        if error.retry_after > PATIENCE_S:
+            return False
+        return error.retry_after + random.uniform(0.0, 0.5)  # noqa: S311 - jitter, no secret
+    return isinstance(error, Unreachable)
+
+
+def _log_retry(details: RetryDetails) -> None:
+    LOGGER.info("asking again in %.1f s: %s", details.wait_for, details.caused_by)
+
+
+def _log(
+    door: Door,
+    request: Request,
+    status: str,
+    started: float,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    if LOGGER.isEnabledFor(logging.DEBUG):
+        used = (headers or {}).get("x-mbx-used-weight-1m", "-")
+        LOGGER.debug(
+            "%s: %s %s %s: %s in %.0f ms, weight used %s",
+            door.source, door.series, request.url, dict(request.params) or "", status,
+            (time.perf_counter() - started) * 1000, used,
+        )  # fmt: skip
