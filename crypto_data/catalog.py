@@ -18,12 +18,7 @@ from crypto_data.catalog_text import WHOLE_FILE, Entry, read_entries
 from crypto_data.catalog_values import (
     ALERT_WORDS,
     DAY_WORDS,
-    EXCHANGE_WORDS,
     INTERVAL_WORDS,
-    LAKE_WORDS,
-    MARKET_WORDS,
-    NAME_WORDS,
-    SECONDS_WORDS,
     SOURCE_WORDS,
     SOURCES,
     URL_WORDS,
@@ -33,6 +28,7 @@ from crypto_data.catalog_values import (
     Day,
     Exchange,
     FeedInterval,
+    FeedMarket,
     FeedName,
     FeedSymbol,
     LakeText,
@@ -40,9 +36,8 @@ from crypto_data.catalog_values import (
     Source,
     Url,
 )
-from crypto_data.cron import CRON_WORDS
 from crypto_data.errors import CatalogError, Fault, UsageError
-from crypto_data.series import Market, Series
+from crypto_data.series import Series
 
 FILE_NAME = "crypto_data.yaml"
 VARIABLE = "CRYPTO_DATA_CONFIG"
@@ -74,11 +69,10 @@ class VisionAddress(BaseModel):
 
     model_config = _FROZEN
 
-    url: Url = Field("https://data.binance.vision", repr=False, description=URL_WORDS)
+    url: Url = Field("https://data.binance.vision", repr=False)
     listing: Url = Field(
         "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
         repr=False,
-        description=URL_WORDS,
     )
 
 
@@ -109,7 +103,7 @@ class SourceSettings(BaseModel):
 
     vision: VisionAddress = Field(VisionAddress(), description="the keys url and listing")
     rest: RestAddresses = Field(RestAddresses(), description="the keys spot, um and cm")
-    timeout: Seconds = Field(30.0, description=SECONDS_WORDS)
+    timeout: Seconds = 30.0
     concurrency: Count = Field(8, ge=1, le=64, description="requests at once, 1 to 64")
     weights: WeightBudget = Field(WeightBudget(), description="the keys spot, um and cm")
 
@@ -128,23 +122,23 @@ class Feed(BaseModel):
 
     model_config = _FROZEN
 
-    name: FeedName = Field(description=NAME_WORDS)
-    exchange: Exchange = Field(description=EXCHANGE_WORDS)
-    market: Market = Field(description=MARKET_WORDS)
+    name: FeedName
+    exchange: Exchange
+    market: FeedMarket
     symbols: tuple[FeedSymbol, ...] = Field(
         min_length=1, description="a list of symbols such as [BTCUSDT, ETHUSDT]"
     )
     intervals: tuple[FeedInterval, ...] = Field(
         min_length=1, description=f"a list of some of {INTERVAL_WORDS}"
     )
-    start: Day = Field(description=DAY_WORDS)
+    start: Day
     end: Day | None = Field(None, description=f"{DAY_WORDS}, or null")
-    schedule: Cron = Field("30 0 * * *", description=CRON_WORDS)
+    schedule: Cron = "30 0 * * *"
     sources: tuple[Source, ...] = Field(
         SOURCES, min_length=1, description=f"a list of some of {SOURCE_WORDS}, first asked first"
     )
     max_retries: Count = Field(3, ge=0, le=20, description="a whole number, 0 to 20")
-    retry_delay: Seconds = Field(1.0, description=SECONDS_WORDS)
+    retry_delay: Seconds = 1.0
 
     @property
     def series(self) -> tuple[Series, ...]:
@@ -161,7 +155,7 @@ class CatalogText(BaseModel):
 
     model_config = _FROZEN
 
-    lake: LakeText = Field(description=LAKE_WORDS)
+    lake: LakeText
     feeds: tuple[Feed, ...] = Field(
         description="a list of feeds, each with exchange, market, symbols, intervals and start"
     )

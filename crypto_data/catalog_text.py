@@ -22,7 +22,7 @@ _PLAIN_KEY = re.compile(r"[\w\-]{1,40}")
 _LONGEST_SHOWN = 80
 
 # Far above any catalog; a few lines of aliases to aliases would otherwise unfold to billions.
-_MOST_ENTRIES = 200_000
+_MOST_ENTRIES = 50_000
 
 _YAML_HINT = (
     "YAML: indent with spaces, `key: value`, lists as `- item` or `[a, b]`, "

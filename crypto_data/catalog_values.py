@@ -25,9 +25,7 @@ DAY_WORDS = "a UTC day such as 2024-01-01"
 EXCHANGE_WORDS = ", ".join(EXCHANGES)
 INTERVAL_WORDS = ", ".join(Interval)
 LAKE_WORDS = "a folder such as ./lake or /data/lake"
-MARKET_WORDS = ", ".join(Market)
 NAME_WORDS = "1 to 64 lower-case letters, digits or '_'"
-SECONDS_WORDS = "seconds, over 0 and at most 600"
 SOURCE_WORDS = ", ".join(SOURCES)
 SYMBOL_WORDS = "a symbol such as BTCUSDT: 1 to 64 letters, digits, '_', '-' or '.'"
 URL_WORDS = "an http:// or https:// address with a host, without '?' and '#'"
@@ -175,17 +173,23 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
+# The description is what a fault says about a key that is absent.
 AlertUrl = Annotated[SecretStr, _text(ALERT_WORDS, check_alert_url, ready=SecretStr)]
-Cron = Annotated[str, _text(CRON_WORDS, check_cron)]
-Day = Annotated[date, _text(DAY_WORDS, check_day, ready=date)]
-Exchange = Annotated[str, _one_of(EXCHANGE_WORDS, EXCHANGES)]
+Cron = Annotated[str, _text(CRON_WORDS, check_cron), Field(description=CRON_WORDS)]
+Day = Annotated[date, _text(DAY_WORDS, check_day, ready=date), Field(description=DAY_WORDS)]
+Exchange = Annotated[str, _one_of(EXCHANGE_WORDS, EXCHANGES), Field(description=EXCHANGE_WORDS)]
 FeedInterval = Annotated[Interval, _text(INTERVAL_WORDS, check_interval)]
-FeedName = Annotated[str, _text(NAME_WORDS, check_name)]
+FeedName = Annotated[str, _text(NAME_WORDS, check_name), Field(description=NAME_WORDS)]
 FeedSymbol = Annotated[str, _text(SYMBOL_WORDS, check_feed_symbol)]
-LakeText = Annotated[str, _text(LAKE_WORDS, check_lake)]
+LakeText = Annotated[str, _text(LAKE_WORDS, check_lake), Field(description=LAKE_WORDS)]
 Source = Annotated[str, _one_of(SOURCE_WORDS, SOURCES)]
-Url = Annotated[str, _text(URL_WORDS, check_url)]
+Url = Annotated[str, _text(URL_WORDS, check_url), Field(description=URL_WORDS)]
 
 Number = BeforeValidator(_no_boolean)
-Seconds = Annotated[float, Number, Field(gt=0, le=600, allow_inf_nan=False)]
+FeedMarket = Annotated[Market, Field(description=", ".join(Market))]
+Seconds = Annotated[
+    float,
+    Number,
+    Field(gt=0, le=600, allow_inf_nan=False, description="seconds, over 0 and at most 600"),
+]
 Count = Annotated[int, Number]

@@ -39,8 +39,8 @@ def check_cron(text: str) -> str:
         for item in part.upper().split(","):
             if not _numbers(item, low, high, words):
                 raise ValueError(f"{CRON_WORDS}; the {name} is {low} to {high}, *, a-b, */n or a,b")
-    if parts[4] == "*":
-        _check_day_exists(parts[2], parts[3])
+    # Asked even beside a weekday, which cron would take instead: Dagster refuses such a day too.
+    _check_day_exists(parts[2], parts[3])
     return " ".join(parts)
 
 

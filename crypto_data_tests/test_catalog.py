@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crypto_data.catalog import Catalog, Feed, find_catalog, load_catalog, parse_catalog
-from crypto_data.errors import CatalogError, UsageError
+from crypto_data.errors import CatalogError, Fault, UsageError
 from crypto_data.intervals import Interval
 from crypto_data.series import Market, Series
 

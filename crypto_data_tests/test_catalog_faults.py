@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from crypto_data.catalog import Catalog, parse_catalog
+from crypto_data.catalog import (
+    Alerts,
+    Catalog,
+    CatalogText,
+    Feed,
+    RestAddresses,
+    SourceSettings,
+    VisionAddress,
+    WeightBudget,
+    parse_catalog,
+)
 from crypto_data.errors import CatalogError, Fault
 
 TODAY = date(2026, 11, 21)
@@ -297,6 +307,15 @@ def test_each_fault_names_its_place(change, place, words) -> None:
     assert words[0] in fault.found
     assert words[1] in fault.allowed
     assert SECRET not in str(fault)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [CatalogText, Feed, SourceSettings, VisionAddress, RestAddresses, WeightBudget, Alerts],
+)
+def test_every_key_says_what_it_may_hold(model) -> None:
+    """A key without a description could not tell a person what is allowed."""
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
 def test_all_faults_are_reported_together_in_the_order_of_the_file() -> None:

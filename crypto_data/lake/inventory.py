@@ -6,7 +6,10 @@ The only module that speaks to DuckDB. What a day's state is, is judged by `lake
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -34,6 +37,55 @@ def open_views(root: Path, local_ms: int) -> duckdb.DuckDBPyConnection:
     connection = _connect(":memory:")
     _define_views(connection, root, take_census(root, local_ms))
     return connection
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which series and days of a view are wanted; empty means all. `end` is exclusive."""
+
+    exchanges: tuple[str, ...] = ()
+    markets: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    intervals: tuple[str, ...] = ()
+    start: date | None = None
+    end: date | None = None
+
+
+# The columns of each view that say when a row begins and ends; an inventory row has no day.
+_DAYS = {"coverage": ("day", "day"), "gaps": ("gap_start", "gap_end"), "inventory": None}
+
+
+def read_view(root: Path, local_ms: int, view: str, selection: Selection) -> pa.Table:
+    """Return the rows of `inventory`, `coverage` or `gaps`, ordered by series and time.
+
+    Raises:
+        LakeDamaged: a file of the lake cannot be read.
+    """
+    conditions, values = _conditions(view, selection)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    query = f"SELECT * FROM {view} {where} ORDER BY ALL"  # noqa: S608 - names are ours, values bound
+    with contextlib.closing(open_views(root, local_ms)) as connection:
+        return connection.sql(query, params=values).to_arrow_table()
+
+
+def _conditions(view: str, selection: Selection) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    for column, names in (
+        ("exchange", selection.exchanges),
+        ("market", selection.markets),
+        ("symbol", selection.symbols),
+        ("interval", selection.intervals),
+    ):
+        if names:
+            conditions.append(f"list_contains(?, {column})")
+            values.append(list(names))
+    for bound, operator, position in ((selection.start, ">=", 1), (selection.end, "<", 0)):
+        columns = _DAYS[view]
+        if bound and columns:
+            conditions.append(f"{columns[position]} {operator} ?")
+            values.append(bound)
+    return conditions, values
 
 
 def run_statement(root: Path, local_ms: int, statement: str) -> pa.Table:

@@ -4,7 +4,6 @@ The step calls one use case, `ingest`, and mirrors what the lake then holds into
 about data belong below; storing and loading to `orchestration.io_manager`.
 """
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +14,10 @@ from pydantic import Field
 from crypto_data.catalog import Catalog, Feed
 from crypto_data.ingest import DayReport, SeriesReport, ingest
 from crypto_data.intervals import Interval
-from crypto_data.orchestration import progress
+from crypto_data.orchestration import foreground
 from crypto_data.orchestration.names import SERIES_METADATA, asset_keys, output_name
 from crypto_data.orchestration.resources import LakeResource
+from crypto_data.orchestration.runs import tag_run
 from crypto_data.partitions import ONE_DAY
 from crypto_data.series import Series
 
@@ -73,6 +73,7 @@ def _build_step(
             for name, series in chosen.items()
             if name in context.op_execution_context.selected_output_names
         }
+        tag_run(context, feed.name)
         yield from _fetch(context, lake, selected, config.parallel or lake.threads)
 
     return fetch_klines
@@ -116,8 +117,8 @@ def _fetch(
         lake.lake,
         [lake.job(series, first, end) for series in selected.values()],
         threads=threads,
-        stop=threading.Event(),
-        on_days=progress.tell,
+        stop=foreground.stop,
+        on_days=foreground.tell,
     )
     try:
         for report in reports:
@@ -127,6 +128,8 @@ def _fetch(
                 _report_settled_days(context, outputs[report.series], report)
             if not report.is_whole:
                 failed.append(report)
+        if foreground.stop.is_set():
+            raise KeyboardInterrupt
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         # Dagster calls a run canceled only where somebody asked for it; a signal is somebody.
         context.instance.report_run_canceling(context.run)

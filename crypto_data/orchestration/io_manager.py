@@ -3,7 +3,6 @@
 What is stored and how it is judged belongs to `lake.store`; who is asked to `sources.failover`.
 """
 
-import threading
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -15,7 +14,7 @@ import pyarrow.compute as pc
 from crypto_data.errors import Attempt, DataSourceError, UsageError
 from crypto_data.harvest import AskedDay, Harvest, Offer
 from crypto_data.ingest import SeriesReport, ingest
-from crypto_data.orchestration import progress
+from crypto_data.orchestration import foreground
 from crypto_data.orchestration.names import SERIES_METADATA
 from crypto_data.orchestration.resources import LakeResource
 from crypto_data.partitions import ONE_DAY, days_in, periods_of, span_of_days
@@ -71,8 +70,8 @@ class FailoverIOManager(dg.ConfigurableIOManager):
             self.lake.lake,
             [self.lake.job(series, first, end)],
             threads=self.lake.threads,
-            stop=threading.Event(),
-            on_days=progress.tell,
+            stop=foreground.stop,
+            on_days=foreground.tell,
         )
         for report in reports:
             if not report.is_whole:

@@ -11,7 +11,6 @@ import dagster as dg
 from crypto_data.series import Series
 
 SERIES_METADATA = "crypto_data/series"
-FEED_TAG = "crypto_data/feed"
 
 _REFUSED = re.compile(r"[^A-Za-z0-9_]")
 

@@ -17,9 +17,10 @@ from pydantic import PrivateAttr
 from crypto_data.catalog import Catalog, Feed, find_catalog, load_catalog
 from crypto_data.errors import UsageError
 from crypto_data.ingest import Job
-from crypto_data.lake.feeds import Wanted, Wishes, write_wishes
+from crypto_data.lake.feeds import Wishes, write_wishes
 from crypto_data.lake.inventory import rebuild_database
 from crypto_data.lake.store import Lake
+from crypto_data.planning import wanted_series
 from crypto_data.series import Series
 from crypto_data.sources.connect import Chains, open_chains
 
@@ -100,11 +101,3 @@ class LakeResource(dg.ConfigurableResource[None]):
     def refresh_views(self) -> None:
         """Build `lake.duckdb` anew."""
         rebuild_database(self._lake.root, local_ms())
-
-
-def wanted_series(catalog: Catalog) -> dict[Series, Wanted]:
-    """Return from when, until when and from where each series is wanted."""
-    return {
-        series: Wanted(feed.start, feed.end, feed.sources[0])
-        for series, feed in catalog.all_series().items()
-    }

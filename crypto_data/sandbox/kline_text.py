@@ -89,7 +89,7 @@ def json_rows(columns: TextColumns) -> bytes:
 def truth_table(bars: Bars, symbol: Symbol) -> pa.Table:
     """Return bars as a `FETCHED` table, with the numbers a correct reader of the archive gets."""
     columns = text_columns(bars, symbol, Unit.MILLISECOND)
-    values = {
+    values: dict[Column, Any] = {
         column: columns[column].cast(pa.float64())
         for column in Column
         if column not in {Column.OPEN_TIME, Column.CLOSE_TIME}

@@ -103,9 +103,7 @@ def _flatten(bars: Bars) -> None:
     bars[Column.QUOTE_VOLUME :] = 0
 
 
-def _closes(
-    symbol: Symbol, minutes: NDArray[np.int64], outages: list[Outage]
-) -> NDArray[np.int64]:
+def _closes(symbol: Symbol, minutes: NDArray[np.int64], outages: list[Outage]) -> NDArray[np.int64]:
     """Return the closing price of each minute in ticks; it stands still in an outage."""
     closes = _waves(symbol, minutes)
     for stop in outages:
@@ -120,8 +118,10 @@ def _waves(symbol: Symbol, minutes: NDArray[np.int64]) -> NDArray[np.int64]:
     parts = np.full(minutes.size, _PARTS, dtype=np.int64)
     for number, (length, height) in enumerate(_WAVES):
         cells = minutes // length
-        corners = np.arange(cells.min(initial=0), 0) if not cells.size else np.arange(
-            cells[0], cells[-1] + 2, dtype=np.int64
+        corners = (
+            np.arange(cells.min(initial=0), 0)
+            if not cells.size
+            else np.arange(cells[0], cells[-1] + 2, dtype=np.int64)
         )
         heights = (_hash(symbol.seed, number, corners) >> np.uint64(33)).astype(np.int64)
         heights = (heights - 2**30) * height >> 30

@@ -99,7 +99,9 @@ def _default_symbols() -> list[Symbol]:
         Symbol(market=spot, name="BTCUSDT", level=40_000_00),
         Symbol(market=spot, name="ETHUSDT", level=2_500_00, lots=5_000_000),
         Symbol(market=spot, name="SOLUSDT", level=110_00, lots=50_000_000),
-        Symbol(market=spot, name="NEWUSDT", level=7_00, lives=((instant("2024-05-17T06:00"), None),)),
+        Symbol(
+            market=spot, name="NEWUSDT", level=7_00, lives=((instant("2024-05-17T06:00"), None),)
+        ),
         Symbol(
             market=spot,
             name="OLDUSDT",
@@ -120,7 +122,7 @@ def _default_symbols() -> list[Symbol]:
             market=um,
             name="BTCUSDT",
             level=40_000_00,
-            lots=50_000,
+            lots=20_000,
             lives=((um_from, None),),
             onboard_ms=instant("2019-09-25T08:00"),
             long_dailies=True,
@@ -130,7 +132,7 @@ def _default_symbols() -> list[Symbol]:
             market=um,
             name="ETHUSDT",
             level=2_500_00,
-            lots=500_000,
+            lots=200_000,
             lives=((instant("2019-11-27T07:00"), None),),
             long_dailies=True,
             **um_archive,
@@ -141,7 +143,7 @@ def _default_symbols() -> list[Symbol]:
             level=120_000,
             price_decimals=7,
             volume_decimals=0,
-            lots=9_000_000,
+            lots=500_000,
             lives=((instant("2023-05-05T14:00"), None),),
         ),
         Symbol(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from pyrate_limiter import Rate, RateItem, SQLiteBucket
 
@@ -87,7 +88,7 @@ class Budget:
             sent_ms: When the request left, UTC epoch milliseconds; an answer that belongs to the
                 minute before says nothing about this one.
         """
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = _now_ms()
         start_ms = now_ms - now_ms % self._window_ms
         if sent_ms < start_ms + min(SETTLING_MS, self._window_ms // 10):
             return
@@ -105,7 +106,7 @@ class Budget:
         with self._lock:
             bucket = self._opened()
             with bucket.lock:
-                return _count_since(bucket, bucket.now() - self._window_ms)
+                return _count_since(bucket, _now_ms() - self._window_ms)
 
     def _try(self, weight: int) -> int:
         """Book the weight and return 0, or return the milliseconds until it may fit."""
@@ -113,14 +114,14 @@ class Budget:
         with self._lock:
             bucket = self._opened()
             with bucket.lock:
-                now_ms = bucket.now()
+                now_ms = _now_ms()
                 if now_ms - self._leaked_ms > LEAK_MS:
                     bucket.leak(now_ms)
                     self._leaked_ms = now_ms
                 item = RateItem("weight", now_ms, weight=weight)
                 if bucket.put(item):
                     return 0
-                wait_ms = int(bucket.waiting(item))
+                wait_ms = int(cast(int, bucket.waiting(item)))
                 if wait_ms > self._window_ms + 1:  # the clock was set back since these were booked
                     bucket.flush()
                 return max(1, min(wait_ms, self._window_ms))
@@ -143,6 +144,11 @@ class Budget:
             db_path=str(self._path),
             use_file_lock=True,
         )
+
+
+def _now_ms() -> int:
+    """Return the clock that all processes of this machine share, as the bucket reads it."""
+    return time.time_ns() // 1_000_000
 
 
 def _count_since(bucket: SQLiteBucket, start_ms: int) -> int:

@@ -109,7 +109,9 @@ class Gate:
     def closings(self) -> dict[str, Closing]:
         """Return every host that is left alone at this moment, for people."""
         now_ms = self._clock_ms()
-        return {host: closing for host, closing in self._read().items() if closing.until_ms > now_ms}
+        return {
+            host: closing for host, closing in self._read().items() if closing.until_ms > now_ms
+        }
 
     def close(self, host: str, until_ms: int, reason: Reason, detail: str) -> None:
         """Leave the host alone until `until_ms`; an earlier end never shortens a longer one."""
@@ -220,14 +222,14 @@ class GateDoor:
         self._gate = gate
         self._host = host
         self._requests = 0
-        self._started = time.perf_counter()
+        self._seconds = 0.0
+        self._sent: float | None = None
 
     def spent(self) -> tuple[int, float]:
-        """Return requests and seconds since this was last asked."""
-        now = time.perf_counter()
-        requests, seconds = self._requests, now - self._started
-        self._requests, self._started = 0, now
-        return requests, seconds
+        """Return requests, and seconds waited for their answers, since this was last asked."""
+        spent = self._requests, self._seconds
+        self._requests, self._seconds = 0, 0.0
+        return spent
 
     def enter(self) -> None:
         """Wait for gate and toll, or raise what the gate says."""
@@ -236,14 +238,16 @@ class GateDoor:
         if self.toll is not _nothing:  # it may have waited for a minute
             self._gate.check(self._host, source=self.source, series=self.series)
         self._requests += 1
+        self._sent = time.perf_counter()
 
-    def answered(self, headers: Mapping[str, str], seconds: float) -> None:
-        """Hand the headers to the meter."""
-        del seconds
+    def answered(self, headers: Mapping[str, str]) -> None:
+        """Stop the watch and hand the headers to the meter."""
+        self._stop()
         self.meter(headers)
 
     def refused(self, error: SourceError) -> None:
         """Close the gate at once when the host refused us: all processes wait."""
+        self._stop()
         self._gate.close_after(self._host, error)
 
     def gave_up(self, error: SourceError) -> None:
@@ -254,6 +258,11 @@ class GateDoor:
     def passed(self) -> None:
         """Forget earlier failures."""
         self._gate.opened(self._host)
+
+    def _stop(self) -> None:
+        if self._sent is not None:
+            self._seconds += time.perf_counter() - self._sent
+            self._sent = None
 
 
 def _nothing() -> None:

@@ -80,8 +80,8 @@ class Door(Protocol):
     def enter(self) -> None:
         """Wait for the permission to send one request, or raise a `SourceError`."""
 
-    def answered(self, headers: Mapping[str, str], seconds: float) -> None:
-        """Note an answer, good or bad, and how long it took."""
+    def answered(self, headers: Mapping[str, str]) -> None:
+        """Note an answer, good or bad."""
 
     def refused(self, error: SourceError) -> None:
         """Note a failed attempt, which may be repeated."""
@@ -184,14 +184,14 @@ class HttpClient:
             raise
         seconds = time.perf_counter() - started
         _log(door, request, f"HTTP {status}", started, headers)
-        door.answered(headers, seconds)
+        door.answered(headers)
         if status != HTTP_OK:
-            error = refusal_of(
+            refusal = refusal_of(
                 status, headers, body, asked=(door.source, door.series, request.url),
                 now_ms=self._clock_ms(),
             )  # fmt: skip
-            door.refused(error)
-            raise error
+            door.refused(refusal)
+            raise refusal
         return Response(status, headers, body, seconds, attempt)
 
     def _exchange(self, request: Request, door: Door) -> tuple[int, dict[str, str], bytes]:

@@ -29,8 +29,8 @@ REDIRECTS = range(300, 400)
 SERVER_FAULTS = range(500, 600)
 
 TOO_MUCH_WEIGHT = -1003
-# Server-side faults that are worth a repetition, whatever their status. Source: errors.md of
-# binance-spot-api-docs @a5e0bc3: -1000 unknown, -1001 disconnected, -1007 timeout, -1008 overloaded.
+# Server-side faults, worth a repetition whatever their status: unknown, disconnected, timeout,
+# overloaded. Source: errors.md of binance-spot-api-docs @a5e0bc3, checked 2026-11.
 SERVER_CODES = frozenset({-1000, -1001, -1007, -1008})
 
 _BANNED_UNTIL = re.compile(r"until (\d{12,14})")

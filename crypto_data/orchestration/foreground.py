@@ -1,14 +1,19 @@
-"""A way for the process that started a run to hear of each day as it is committed.
+"""What connects a command with the run it executes in its own process.
 
-Dagster's own events come only when a series is done; a progress bar wants to know sooner. Runs in
-other processes simply have no listener.
+A command wants to hear of each day as it is committed, and to end its run in good order; Dagster
+offers neither from outside a step. Runs in other processes have no listener and are never asked.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from crypto_data.ingest import DayReport, OnDays
 from crypto_data.series import Series
+
+# Set by a signal handler: the step finishes the files in work, begins no other, and ends its run
+# as canceled.
+stop = threading.Event()
 
 _listeners: list[OnDays] = []
 

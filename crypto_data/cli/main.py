@@ -1,0 +1,243 @@
+"""The command line: what can be asked, and the exit status of each answer.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once. What the
+commands do belongs to the modules beside this one and below.
+
+Exit status: 0 what was asked is done · 1 it is not · 2 the command or configuration is wrong.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crypto_data.cli.options import (
+    Config,
+    End,
+    Exchange,
+    Format,
+    Intervals,
+    Level,
+    LogLevel,
+    MarketName,
+    Output,
+    Start,
+    Symbols,
+    parse_day,
+    read_catalog,
+    set_up_logging,
+    split_list,
+)
+from crypto_data.errors import CatalogError, CryptoDataError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A crypto kline lake with a known state and source for every day of every series.",
+    epilog="Start with: crypto-data validate, then: crypto-data backfill",
+)
+
+
+def main() -> None:
+    """Run the command line; our own errors are sentences on stderr, never a traceback."""
+    try:
+        app()
+    except (CatalogError, UsageError) as error:
+        _end(error, 2)
+    except CryptoDataError as error:
+        _end(error, 1)
+    except KeyboardInterrupt:
+        _end("interrupted; what is committed stays", 1)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has seen enough.
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+def _end(message: object, status: int) -> None:
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(status)
+
+
+@app.command(epilog="Example: crypto-data validate --config crypto_data.yaml")
+def validate(config: Config = None, form: Output = Format.TABLE) -> None:
+    """Check the configuration, and say what it asks for."""
+    from crypto_data.cli.validating import print_demands
+
+    print_demands(read_catalog(config), form)
+
+
+@app.command(epilog="Example: crypto-data backfill --symbols BTCUSDT --start 2024-01-01 --dry-run")
+def backfill(
+    config: Config = None,
+    exchange: Exchange = None,
+    market: MarketName = None,
+    symbols: Symbols = None,
+    intervals: Intervals = None,
+    start: Start = None,
+    end: End = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be asked for.")
+    ] = False,
+    parallel: Annotated[
+        int, typer.Option(min=0, max=64, help="Files at once; 0 takes the configuration's.")
+    ] = 0,
+    form: Output = Format.TABLE,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Fill every gap of the chosen series through the failover chain.
+
+    Runs in Dagster, which shows each day with its rows, state and source. A second run asks only
+    for what is still missing.
+    """
+    set_up_logging(log_level)
+    filters = _filters(exchange, market, symbols, intervals, start, end)
+    raise typer.Exit(_fetch(config, filters, dry_run=dry_run, parallel=parallel, form=form))
+
+
+@app.command(epilog="Example, in a crontab: 45 0 * * * crypto-data collect --config /etc/my.yaml")
+def collect(
+    config: Config = None, form: Output = Format.TABLE, log_level: Level = LogLevel.WARNING
+) -> None:
+    """Bring all feeds up to the last closed day, then exit."""
+    set_up_logging(log_level)
+    raise typer.Exit(_fetch(config, (), dry_run=False, parallel=0, form=form))
+
+
+def _fetch(
+    config: Path | None, filters: tuple[object, ...], *, dry_run: bool, parallel: int, form: Format
+) -> int:
+    from crypto_data.cli import fetching
+    from crypto_data.planning import Filters
+
+    catalog = read_catalog(config)
+    needs = fetching.find_work(catalog, Filters(*filters))
+    if dry_run:
+        fetching.print_plan(needs, form)
+        return 0
+    if not needs:
+        sys.stderr.write("nothing to fetch: every day up to the last closed one is settled\n")
+        if form is Format.TABLE:
+            return 0
+    return fetching.fetch(catalog, needs, parallel=parallel, form=form)
+
+
+def _filters(
+    exchange: list[str] | None,
+    market: list[str] | None,
+    symbols: str | None,
+    intervals: str | None,
+    start: str | None,
+    end: str | None,
+) -> tuple[object, ...]:
+    """Return the fields of a `planning.Filters` or an `inventory.Selection`, in their order."""
+    return (
+        tuple(exchange or ()),
+        tuple(market or ()),
+        split_list(symbols),
+        split_list(intervals),
+        parse_day("--start", start),
+        parse_day("--end", end),
+    )
+
+
+@app.command(epilog="Example: crypto-data inventory --market spot --format json")
+def inventory(
+    config: Config = None,
+    exchange: Exchange = None,
+    market: MarketName = None,
+    symbols: Symbols = None,
+    intervals: Intervals = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Show what the lake holds, a line a series."""
+    selection = _filters(exchange, market, symbols, intervals, None, None)
+    _print_view(config, "inventory", selection, form)
+
+
+@app.command(epilog="Example: crypto-data coverage --symbols BTCUSDT --intervals 1m")
+def coverage(
+    config: Config = None,
+    exchange: Exchange = None,
+    market: MarketName = None,
+    symbols: Symbols = None,
+    intervals: Intervals = None,
+    start: Start = None,
+    end: End = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Show the state and source of every day; a table joins neighbouring days that are alike."""
+    selection = _filters(exchange, market, symbols, intervals, start, end)
+    _print_view(config, "coverage", selection, form)
+
+
+@app.command(epilog="Example: crypto-data gaps --format csv > gaps.csv")
+def gaps(
+    config: Config = None,
+    exchange: Exchange = None,
+    market: MarketName = None,
+    symbols: Symbols = None,
+    intervals: Intervals = None,
+    start: Start = None,
+    end: End = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Show every stretch of absent klines: open ones, and those that are explained."""
+    selection = _filters(exchange, market, symbols, intervals, start, end)
+    _print_view(config, "gaps", selection, form)
+
+
+def _print_view(
+    config: Path | None, view: str, selection: tuple[object, ...], form: Format
+) -> None:
+    from crypto_data.cli.views import print_view
+    from crypto_data.lake.inventory import Selection
+
+    print_view(read_catalog(config).lake, view, Selection(*selection), form)
+
+
+@app.command(epilog="Example: crypto-data status")
+def status(config: Config = None, form: Output = Format.TABLE) -> None:
+    """Show what ran last for each feed, and how many runs in a row have failed."""
+    from crypto_data.cli.health import print_status
+
+    print_status(read_catalog(config), form)
+
+
+@app.command(epilog='Example: crypto-data sql "SELECT symbol, rows FROM inventory ORDER BY rows"')
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT.")],
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Run one SELECT on the views klines, inventory, coverage and gaps."""
+    from crypto_data.cli.views import print_statement
+
+    print_statement(read_catalog(config).lake, statement, form)
+
+
+@app.command(epilog="Example: crypto-data start --port 3000")
+def start(
+    config: Config = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web page.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run Dagster's web server and daemon until SIGINT or SIGTERM."""
+    from crypto_data.cli.serving import start_dagster
+
+    raise typer.Exit(start_dagster(read_catalog(config), host, port))
+
+
+@app.command(epilog="Example: crypto-data sandbox --port 8900, then fetch with the file it prints")
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8900,
+) -> None:
+    """Run a stand-in exchange on loopback: archive and REST, with recorded and made days."""
+    from crypto_data.cli.serving import run_sandbox
+
+    run_sandbox(port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The options that several commands share, and what every command does first."""
+
+import logging
+import os
+import sys
+import time
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crypto_data.errors import UsageError
+
+if TYPE_CHECKING:
+    from crypto_data.catalog import Catalog
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class LogLevel(StrEnum):
+    """How much is said on stderr."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="The configuration; default ./crypto_data.yaml.", show_default=False
+    ),
+]
+Output = Annotated[Format, typer.Option("--format", help="How to print the result.")]
+Level = Annotated[
+    LogLevel,
+    typer.Option(
+        "--log-level",
+        envvar="CRYPTO_DATA_LOG_LEVEL",
+        help="What to say on stderr; DEBUG shows every request.",
+        case_sensitive=False,
+    ),
+]
+Exchange = Annotated[list[str] | None, typer.Option(help="Only this exchange; may be repeated.")]
+MarketName = Annotated[
+    list[str] | None, typer.Option("--market", help="Only this market: spot, um or cm.")
+]
+Symbols = Annotated[
+    str | None, typer.Option(help="Only these symbols, separated by commas: BTCUSDT,ETHUSDT.")
+]
+Intervals = Annotated[
+    str | None, typer.Option(help="Only these intervals, separated by commas: 1m,1h.")
+]
+Start = Annotated[str | None, typer.Option(help="First UTC day, such as 2024-01-01.")]
+End = Annotated[str | None, typer.Option(help="First UTC day that is left out.")]
+
+
+def split_list(text: str | None) -> tuple[str, ...]:
+    """Return the names in a comma-separated list."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def parse_day(option: str, text: str | None) -> date | None:
+    """Return the day an option names.
+
+    Raises:
+        UsageError: no day of the calendar.
+    """
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option}: {text!r} is no day; write it as 2024-01-01") from None
+
+
+def read_catalog(config: Path | None) -> "Catalog":
+    """Return the configuration.
+
+    Raises:
+        CatalogError: it cannot be found or used.
+    """
+    from crypto_data.catalog import find_catalog, load_catalog
+
+    path = find_catalog(config, os.environ, Path.cwd())
+    return load_catalog(path, os.environ, datetime.now(UTC).date())
+
+
+def local_ms() -> int:
+    """Return this machine's clock, UTC epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def set_up_logging(level: LogLevel) -> None:
+    """Send our own log lines to stderr; other libraries speak from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("crypto_data").setLevel(level.value)

@@ -1,0 +1,100 @@
+"""What the commands `inventory`, `coverage`, `gaps` and `sql` print of the lake."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from crypto_data.cli.options import Format, local_ms
+from crypto_data.cli.output import Row, print_rows, show_bytes
+from crypto_data.lake.inventory import Selection, read_view, run_statement
+
+STATES = ("complete", "provisional", "explained", "unlisted", "partial", "missing")
+
+
+def print_view(root: Path, view: str, selection: Selection, form: Format) -> None:
+    """Print one of the views."""
+    table = read_view(root, local_ms(), view, selection)
+    rows = table.to_pylist()
+    shown = list(_SHOWN[view](rows)) if form is Format.TABLE else None
+    print_rows(rows, form, columns=table.column_names, shown=shown)
+
+
+def print_statement(root: Path, statement: str, form: Format) -> None:
+    """Print the result of a user's SELECT."""
+    table = run_statement(root, local_ms(), statement)
+    print_rows(table.to_pylist(), form, columns=table.column_names)
+
+
+def series_of(row: Row) -> str:
+    """Return the series a row is about."""
+    return f"{row['exchange']}/{row['market']}/{row['symbol']}/{row['interval']}"
+
+
+def _inventory(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield {
+            "series": series_of(row),
+            "from": row["first_open"].date() if row["first_open"] else None,
+            "to": row["last_open"].date() if row["last_open"] else None,
+            "rows": row["rows"],
+            "missing": row["missing_rows"],
+            "complete": f"{row['completeness']:.2%}",
+            "days": _count_days(row),
+            "size": show_bytes(row["bytes"]),
+        }
+
+
+def _count_days(row: Row) -> str:
+    counts = {state: row[f"days_{state}"] for state in STATES}
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
+
+
+def _coverage(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """Neighbouring days of one state and source stand in one line."""
+    for series, of_series in groupby(rows, key=series_of):
+        stretch: list[Row] = []
+        for row in of_series:
+            if stretch and not _continues(stretch[-1], row):
+                yield _stretch(series, stretch)
+                stretch = []
+            stretch.append(row)
+        yield _stretch(series, stretch)
+
+
+def _continues(before: Row, row: Row) -> bool:
+    alike = ("state", "source", "reason")
+    return row["day"] - before["day"] == timedelta(days=1) and all(
+        row[name] == before[name] for name in alike
+    )
+
+
+def _stretch(series: str, days: Sequence[Row]) -> dict[str, Any]:
+    return {
+        "series": series,
+        "from": days[0]["day"],
+        "to": days[-1]["day"],
+        "days": len(days),
+        "state": days[0]["state"],
+        "source": days[0]["source"] or None,
+        "rows": sum(day["rows"] for day in days),
+        "expected": sum(day["expected"] for day in days),
+        "why": days[0]["reason"] or "",
+    }
+
+
+def _gaps(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield {
+            "series": series_of(row),
+            "from": f"{row['gap_start']:%Y-%m-%d %H:%M}",
+            "until": f"{row['gap_end']:%Y-%m-%d %H:%M}",
+            "missing": row["missing_rows"],
+            "state": row["state"],
+            "attempts": row["attempts"],
+            "why": row["reason"] or "",
+        }
+
+
+_SHOWN = {"inventory": _inventory, "coverage": _coverage, "gaps": _gaps}

@@ -1,0 +1,98 @@
+"""Dagster's storage for the commands: where it lies, and runs that nobody works on any more."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+SETTINGS = Path(__file__).with_name("dagster.yaml")
+WORKSPACE = """\
+load_from:
+  - python_module:
+      module_name: crypto_data.definitions
+      location_name: crypto_data
+"""
+
+# Events of a run are written in batches, and one event announces all partitions of an asset.
+BATCHING = {
+    "DAGSTER_EVENT_BATCH_SIZE": "1000",
+    "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
+}
+
+WORKER_TAG = "crypto_data/worker"
+
+
+def prepare_home(folder: Path, environ: Mapping[str, str]) -> Path:
+    """Return Dagster's home, made ready: `DAGSTER_HOME`, else `.dagster` in `folder`.
+
+    A home without settings gets ours; one that has them keeps them.
+    """
+    home = Path(environ.get("DAGSTER_HOME") or folder / ".dagster").absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(SETTINGS, home / "dagster.yaml")
+    return home
+
+
+def child_environment(home: Path, config: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for Dagster's own processes."""
+    return {
+        **BATCHING,
+        **environ,
+        "DAGSTER_HOME": str(home),
+        "CRYPTO_DATA_CONFIG": str(config.absolute()),
+    }
+
+
+@contextmanager
+def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Open the storage in `home`; runs whose process is gone are ended first."""
+    for name, value in BATCHING.items():
+        os.environ.setdefault(name, value)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        end_dead_runs(instance)
+        yield instance
+
+
+def worker_tag() -> dict[str, str]:
+    """Return the tag that says which process works on a run."""
+    return {WORKER_TAG: _describe(psutil.Process())}
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs of commands that were killed as failed; nothing stays "running" for ever."""
+    going = dg.RunsFilter(
+        statuses=[
+            dg.DagsterRunStatus.STARTING,
+            dg.DagsterRunStatus.STARTED,
+            dg.DagsterRunStatus.CANCELING,
+        ]
+    )
+    for run in instance.get_runs(going):
+        worker = run.tags.get(WORKER_TAG)
+        if worker and not _is_alive(worker):
+            instance.report_run_failed(
+                run,
+                "The command that worked on this run was killed. What it had committed is in the "
+                "lake; run the command again to go on.",
+            )
+
+
+def _describe(process: psutil.Process) -> str:
+    return f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"
+
+
+def _is_alive(worker: str) -> bool:
+    """Return whether the process still works; one of another host is left to that host."""
+    host, pid, _ = worker.rsplit("/", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        return _describe(psutil.Process(int(pid))) == worker
+    except psutil.NoSuchProcess:
+        return False

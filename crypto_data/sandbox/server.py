@@ -1,0 +1,188 @@
+"""The stand-in exchange as a server on loopback: `Sandbox` for tests, `serve` for the command.
+
+Sockets, the clock, the log of requests and the control endpoints. What is served belongs to
+`archive`, `listing` and `rest`; what goes wrong on demand to `faults` and `damage`.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from http.server import ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+import pyarrow as pa
+
+from crypto_data.errors import UsageError
+from crypto_data.intervals import TimeRange
+from crypto_data.sandbox.archive import PUBLICATION_DELAY_MS, Archive
+from crypto_data.sandbox.control import Clock, Control, Request
+from crypto_data.sandbox.damage import ending_of, instead
+from crypto_data.sandbox.exchange import Exchange
+from crypto_data.sandbox.faults import ANSWER_ACTIONS, FaultList
+from crypto_data.sandbox.kline_text import truth_table
+from crypto_data.sandbox.listing import Listing
+from crypto_data.sandbox.rest import ROOTS, Rest
+from crypto_data.sandbox.sockets import SandboxHandler
+from crypto_data.sandbox.symbols import Outage, Symbol, SymbolBook, known_outages
+from crypto_data.sandbox.web import Answer, Call
+from crypto_data.series import Market, Series
+
+# Older entries of the request log make room beyond this.
+_LOG_LIMIT = 200_000
+
+
+class Sandbox:
+    """A running stand-in exchange; leaving the `with` block ends it.
+
+    Args:
+        port: Where to listen on 127.0.0.1; 0 takes a free one.
+        now_ms: The exchange's clock, standing still at this instant; None is real time.
+        page_keys: Entries on a page of the listing.
+        weights: REST budgets per market and minute that differ from Binance's.
+        symbols: Symbols beyond the default ones; one of the same name replaces it.
+        outages: Stops of trading; None for those that really happened.
+        publication_delay_ms: How long after a day's end its file appears.
+        crowd: How many of `S000USDT`, `S001USDT`, … are listed (all of them can be asked for).
+    """
+
+    def __init__(  # noqa: PLR0913 - every setting has a default
+        self,
+        *,
+        port: int = 0,
+        now_ms: int | None = None,
+        page_keys: int = 1000,
+        weights: Mapping[Market, int] | None = None,
+        symbols: Iterable[Symbol] = (),
+        outages: Iterable[Outage] | None = None,
+        publication_delay_ms: int = PUBLICATION_DELAY_MS,
+        crowd: int = 0,
+    ) -> None:
+        stops = known_outages() if outages is None else tuple(outages)
+        self.exchange = Exchange(SymbolBook(symbols, crowd=crowd), stops)
+        self.faults = FaultList()
+        self.requests: list[Request] = []
+        self.clock = Clock(now_ms)
+        self._archive = Archive(self.exchange, self.faults, delay_ms=publication_delay_ms)
+        self._listing = Listing(self.exchange, self._archive, page_keys=page_keys)
+        self._rest = Rest(self.exchange, self.faults, weights=weights)
+        self._control = Control(self.faults, self.clock, self.requests)
+        handler = type("Handler", (SandboxHandler,), {"answer_call": self._answer_call})
+        self._server = _Server(("127.0.0.1", port), handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        """Start serving."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        """The root of everything: `http://127.0.0.1:PORT`."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def set_clock(self, now_ms: int | None) -> None:
+        """Let the exchange's clock stand still at an instant; None is real time."""
+        self.clock.set(now_ms)
+
+    def klines(self, series: Series, span: TimeRange) -> pa.Table:
+        """Return the truth: the closed klines of the span as `FETCHED`, ascending.
+
+        Times are those of the archive: spot's close_time has microseconds from 2025 on.
+
+        Raises:
+            UsageError: the exchange has no such symbol.
+        """
+        symbol = self.exchange.symbols.find(series.market, series.symbol)
+        if symbol is None:
+            raise UsageError(f"{series}: the sandbox has no such symbol")
+        bars = self.exchange.closed_bars(symbol, series.interval, span, self.clock.now_ms())
+        return truth_table(bars, symbol)
+
+    def _answer_call(self, call: Call) -> Answer:
+        if call.path.startswith("/sandbox/"):
+            return self._control.serve(call)
+        at_ms = time.time_ns() // 1_000_000
+        answer = self._with_faults(call)
+        self.requests.append(Request(call.path, call.query, answer.status, at_ms))
+        if len(self.requests) > _LOG_LIMIT:
+            del self.requests[: _LOG_LIMIT // 2]
+        return answer
+
+    def _with_faults(self, call: Call) -> Answer:
+        ending = None
+        for fault in self.faults.take(ANSWER_ACTIONS, call.path, query=call.query):
+            if fault.action == "delay":
+                time.sleep(fault.seconds)
+            elif (answer := instead(call, fault)) is not None:
+                return answer
+            else:
+                ending = ending_of(fault)
+        answer = self._route(call)
+        return answer if ending is None else replace(answer, ending=ending)
+
+    def _route(self, call: Call) -> Answer:
+        now_ms = self.clock.now_ms()
+        if call.path.startswith("/data/"):
+            return self._archive.serve(call, now_ms)
+        values = dict(parse_qsl(call.query, keep_blank_values=True))
+        if call.path.rstrip("/") == "/listing":
+            return self._listing.serve(values, now_ms)
+        for root, market in ROOTS.items():
+            if call.path.startswith(root):
+                return self._rest.serve(replace(call, values=values), market, now_ms)
+        return Answer(404, b"<html><body>404 Not found</body></html>")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+
+def serve(port: int, **options: Any) -> None:
+    """Run a sandbox in the foreground until SIGINT or SIGTERM; prints nothing.
+
+    Args:
+        port: Where to listen on 127.0.0.1.
+        options: Those of `Sandbox`.
+    """
+    ended = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: ended.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        with Sandbox(port=port, **options):
+            ended.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def sandbox_config(url: str, lake: str, feeds_yaml: str) -> str:
+    """Return the text of a `crypto_data.yaml` whose sources are a sandbox.
+
+    Args:
+        url: The sandbox's root.
+        lake: The folder of the lake.
+        feeds_yaml: The list below `feeds:`, at any indentation.
+    """
+    return (
+        f"lake: {lake}\n"
+        f"feeds:\n{feeds_yaml.strip(chr(10))}\n"
+        "sources:\n"
+        f'  vision: {{url: "{url}", listing: "{url}/listing"}}\n'
+        "  rest:\n"
+        f'    spot: ["{url}"]\n    um: ["{url}"]\n    cm: ["{url}"]\n'
+    )

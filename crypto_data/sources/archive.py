@@ -1,0 +1,167 @@
+"""The archive's files over HTTP: a zip with its CHECKSUM, and when a series begins there.
+
+One file at a time. Which files are wanted, and how far they are trusted, belongs to
+`sources.vision`; what is inside one belongs to `sources.archive_file`.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from crypto_data.errors import Absent, Broken
+from crypto_data.partitions import day_start_ms, period_days
+from crypto_data.series import Market, Series
+from crypto_data.sources.archive_file import (
+    SOURCE,
+    ArchiveFile,
+    archive_folder,
+    read_archive,
+)
+from crypto_data.sources.day_rows import DayRows, by_day, split_outside
+from crypto_data.sources.gate import Gate, GateDoor
+from crypto_data.sources.http import HttpClient, Request, Response
+from crypto_data.sources.listing import Listing, PublishedFile
+
+MAX_CHECKSUM_BYTES = 4096
+# A zip gains nothing by a further packing, and its length stays known.
+PLAIN = {"Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class VisionAddress:
+    """Where the archive lies: the root of its files, and the bucket that lists them."""
+
+    url: str = "https://data.binance.vision"
+    listing: str = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """A file that fits its checksum: its rows by day, and the rows of other periods, set aside.
+
+    `modified_ms` is the Last-Modified, UTC epoch milliseconds, 0 when the archive did not say.
+    """
+
+    file: ArchiveFile
+    address: str
+    checksum: str
+    modified_ms: int
+    days: DayRows
+    outside: Any  # a `FETCHED` table with a column `rule`, None if there are none
+
+
+class Archive:
+    """The archive's files and their list; safe to use from several threads.
+
+    Args:
+        client: Sends the requests.
+        gate: Remembers when a host wants to be left alone.
+        address: Where files and listing lie.
+    """
+
+    def __init__(self, client: HttpClient, gate: Gate, address: VisionAddress) -> None:
+        self._client = client
+        self._gate = gate
+        self._root = address.url.rstrip("/")
+        self.listing = Listing(client, gate, address.listing)
+        self.host = f"vision {urlsplit(address.url).netloc}"
+
+    def door(self, series: Series) -> GateDoor:
+        """Return the way to the files for the requests about one series."""
+        return self._gate.door(self.host, source=SOURCE, series=str(series))
+
+    def url(self, file: ArchiveFile) -> str:
+        """Return the address of a file."""
+        return f"{self._root}/{quote(file.key)}"
+
+    def fetch(self, file: ArchiveFile, door: GateDoor) -> FetchedFile:
+        """Fetch a file and its CHECKSUM, both once more if they do not fit together.
+
+        Raises:
+            Absent: no such file.
+            Broken: twice nothing that can be trusted.
+            SourceError: the host cannot be asked.
+        """
+        try:
+            return self._fetch_once(file, door)
+        except Broken:
+            # The pair may have been replaced between the two requests.
+            return self._fetch_once(file, door)
+
+    def listed_dailies(self, month: ArchiveFile, door: GateDoor) -> dict[str, PublishedFile]:
+        """Return the daily files of a month as the listing has them, by name."""
+        prefix = f"{archive_folder(month.series, monthly=False)}{month.stem}"
+        return self.listing.files(prefix, door)
+
+    def first_start_ms(self, series: Series) -> int | None:
+        """Return the start of a series' first file, epoch milliseconds; None without any file.
+
+        Raises:
+            SourceError: the listing could not be read.
+        """
+        door = self.listing.door(str(series))
+        month = self._first_period(archive_folder(series, monthly=True), series, door)
+        day = self._first_period(archive_folder(series, monthly=False), series, door)
+        if month is None or day is None:
+            first = month or day
+        else:
+            # The first month begins with its first day's file, where that exists.
+            first = day if day[:7] <= month else month
+        return None if first is None else day_start_ms(period_days(first)[0])
+
+    def symbols(self, market: Market) -> list[str]:
+        """Return every symbol the archive has ever had in a market, delisted ones too.
+
+        Raises:
+            SourceError: the listing could not be read.
+        """
+        folder = "spot" if market is Market.SPOT else f"futures/{market}"
+        door = self.listing.door(f"binance/{market}")
+        return self.listing.folders(f"data/{folder}/monthly/klines/", door)
+
+    def _fetch_once(self, file: ArchiveFile, door: GateDoor) -> FetchedFile:
+        url = self.url(file)
+        zipped = self._client.get(Request(url, headers=PLAIN, max_bytes=file.max_bytes), door)
+        sidecar = Request(f"{url}.CHECKSUM", headers=PLAIN, max_bytes=MAX_CHECKSUM_BYTES)
+        try:
+            checksum = self._client.get(sidecar, door)
+        except Absent as error:
+            detail = f"{file.stem}.zip: no CHECKSUM: cannot be trusted ({error.detail})"
+            raise Broken(SOURCE, str(file.series), detail) from error
+        held = read_archive(file, zipped.body, checksum.body)
+        inside, outside = split_outside(held.rows, file.span)
+        if outside is not None and not inside.num_rows:
+            detail = f"{file.stem}.zip: all {outside.num_rows} rows are of another period"
+            raise Broken(SOURCE, str(file.series), detail)
+        return FetchedFile(file, url, held.checksum, _modified_ms(zipped), by_day(inside), outside)
+
+    def _first_period(self, folder: str, series: Series, door: GateDoor) -> str | None:
+        """Return the period of the first file in a folder, the listing's order being bytewise."""
+        for page in self.listing.pages(folder, door):
+            periods = [period for file in page.files if (period := _period_of(series, file.name))]
+            if periods:
+                return min(periods)
+        return None
+
+
+def _period_of(series: Series, name: str) -> str:
+    """Return the period in a zip's name; `""` for sidecars and for names of another form."""
+    prefix = f"{series.symbol}-{series.interval}-"
+    period = name.removeprefix(prefix).removesuffix(".zip")
+    if f"{prefix}{period}.zip" != name:
+        return ""
+    try:
+        period_days(period)
+    except ValueError:
+        return ""  # such as 2020-8 of old files
+    return period
+
+
+def _modified_ms(response: Response) -> int:
+    try:
+        moment = parsedate_to_datetime(response.headers["last-modified"])
+    except (KeyError, ValueError, TypeError):
+        return 0
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)

@@ -1,0 +1,230 @@
+"""Binance Vision, the bulk archive: monthly files where they pay, daily files that confirm them.
+
+Decides which files to fetch and how far to trust them. Fetching one belongs to `sources.archive`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+
+from crypto_data.errors import Absent, Broken, SourceError
+from crypto_data.intervals import Interval, TimeRange
+from crypto_data.partitions import days_touched, expected_count
+from crypto_data.series import Market, Series
+from crypto_data.sources.archive import Archive, FetchedFile, VisionAddress
+from crypto_data.sources.archive_file import SOURCE, ArchiveFile
+from crypto_data.sources.base import Answer, Lifetime, Outcome
+from crypto_data.sources.gate import Gate
+from crypto_data.sources.http import HttpClient
+from crypto_data.sources.listing import PublishedFile
+from crypto_data.sources.outcome import outcome_of
+from crypto_data.sources.visit import Visit, set_aside_of
+
+EXCHANGE = "binance"
+# A monthly archive costs three requests with its listing, a day two: it pays from a few days on,
+# and its bytes from about a quarter of the month on.
+MONTHLY_SHARE = 4
+
+# The dailies of a month as listed, by name; None when the listing could not be read.
+Dailies = dict[str, PublishedFile] | None
+
+
+class VisionSource:
+    """The archive as a source of klines.
+
+    Safe to use from several threads; the requests of one fetch run one after another.
+
+    Args:
+        client: Sends the requests.
+        gate: Remembers when a host wants to be left alone.
+        address: Where files and listing lie.
+        clock_ms: The exchange's clock, UTC epoch milliseconds: which months are over.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        gate: Gate,
+        address: VisionAddress,
+        clock_ms: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self.archive = Archive(client, gate, address)
+        self._clock_ms = clock_ms
+
+    @property
+    def name(self) -> str:
+        """The word in the `source` column."""
+        return SOURCE
+
+    def fetch(self, series: Series, gaps: Sequence[TimeRange]) -> Iterator[Answer]:
+        """Yield answers for every day touched by `gaps`; see `sources.base.Source`.
+
+        A host that blocks, limits or is down is not asked again for the remaining days.
+        """
+        days = days_touched(gaps)
+        if reason := _unsupported(series):
+            yield Answer(SOURCE, tuple(days), Outcome.UNSUPPORTED, reason, attempts=0)
+            return
+        visit = Visit(self.archive, series, days)
+        try:
+            for month, wanted in _by_month(days).items():
+                yield from self._month(visit, ArchiveFile(series, month), wanted)
+        except SourceError as error:
+            yield visit.answer(visit.left, outcome_of(error), error.detail)
+
+    def lifetime(self, series: Series) -> Lifetime:
+        """Return the start of the series' first file; the archive tells of no end.
+
+        Raises:
+            SourceError: the listing could not be read.
+        """
+        if _unsupported(series):
+            return Lifetime(None)
+        return Lifetime(self.archive.first_start_ms(series))
+
+    def symbols(self, market: Market) -> list[str]:
+        """Return every symbol the archive has ever had in a market, delisted ones too.
+
+        Raises:
+            SourceError: the listing could not be read.
+        """
+        return self.archive.symbols(market)
+
+    def _month(self, visit: Visit, file: ArchiveFile, days: list[date]) -> Iterator[Answer]:
+        """Answer for some days of one month."""
+        has_dailies = _has_dailies(file.series)
+        if not self._wants_monthly(file, days):
+            if has_dailies:
+                yield from self._dailies(visit, days)
+            else:
+                detail = f"{file.stem}.zip appears when the month is over"
+                yield visit.answer(days, Outcome.ABSENT, detail)
+            return
+        try:
+            fetched = self.archive.fetch(file, visit.files)
+        except (Absent, Broken) as error:
+            fault = outcome_of(error), error.detail
+            if not has_dailies:
+                yield visit.answer(days, *fault, address=self.archive.url(file))
+                return
+            if isinstance(error, Broken):  # told even where the dailies serve
+                yield visit.aside(days, *fault, address=self.archive.url(file))
+            yield from self._dailies(visit, days)
+        else:
+            yield from self._from_month(visit, fetched, days)
+
+    def _wants_monthly(self, file: ArchiveFile, days: Sequence[date]) -> bool:
+        interval = file.series.interval
+        if file.span.end_ms > self._clock_ms() or interval is Interval.SECOND_1:
+            return False  # a month of seconds is 350 MB of text
+        first, end = file.days
+        return not interval.is_intraday or len(days) * MONTHLY_SHARE > (end - first).days
+
+    def _from_month(
+        self, visit: Visit, month: FetchedFile, days: Sequence[date]
+    ) -> Iterator[Answer]:
+        """Serve the days that the month has whole; ask for the others' dailies."""
+        dailies, note = self._listed(visit, month.file)
+        firm = [
+            day
+            for day in days
+            if month.days.count(day) >= expected_count(visit.series.interval, day)
+            and not _is_newer(dailies, month, day)
+        ]
+        if firm:
+            yield visit.served(month, firm, detail=note, **set_aside_of(month))
+        for day in days:
+            if day not in firm:
+                yield self._confirmed(visit, month, day, (dailies, note))
+
+    def _confirmed(
+        self, visit: Visit, month: FetchedFile, day: date, listed: tuple[Dailies, str]
+    ) -> Answer:
+        """Answer for a day that the monthly archive has short, or older than its daily archive."""
+        file = _daily(visit.series, day)
+        found, expected = month.days.count(day), expected_count(visit.series.interval, day)
+        detail = f"{month.file.stem}.zip has {found} of {expected} klines"
+        dailies, note = listed
+        if note:
+            detail = f"{detail}; {note}"
+        try:
+            if dailies is not None and f"{file.stem}.zip" not in dailies:
+                return self._unconfirmed(visit, month, day, f"{detail}; no {file.stem}.zip")
+            fetched = self.archive.fetch(file, visit.files)
+        except Absent as error:
+            return self._unconfirmed(visit, month, day, f"{detail}; {error.detail}")
+        except Broken as error:
+            # What the month has is handed over, but the day counts as broken: it is asked again.
+            return visit.broken(month, day, f"{detail}; {error.detail}")
+        if fetched.days.count(day) >= found:
+            return visit.daily(fetched, day)
+        detail = f"{detail}; {file.stem}.zip has only {fetched.days.count(day)}"
+        return visit.doubtful(fetched, day, detail, filler=month.days.of([day]))
+
+    def _unconfirmed(self, visit: Visit, month: FetchedFile, day: date, detail: str) -> Answer:
+        """Answer for a day that only the monthly archive has."""
+        found, expected = month.days.count(day), expected_count(visit.series.interval, day)
+        if found >= expected:
+            return visit.served(month, [day], detail=detail)
+        if found:
+            return visit.doubtful(month, day, detail)
+        return visit.answer([day], Outcome.ABSENT, detail, address=month.address)
+
+    def _dailies(self, visit: Visit, days: Sequence[date]) -> Iterator[Answer]:
+        """Answer for days from their daily archives alone."""
+        idle = [day for day in days if not expected_count(visit.series.interval, day)]
+        if idle:
+            yield visit.answer(idle, Outcome.NOTHING, "no bar opens on these days")
+        for day in days:
+            if day in idle:
+                continue
+            file = _daily(visit.series, day)
+            try:
+                fetched = self.archive.fetch(file, visit.files)
+            except (Absent, Broken) as error:
+                address = self.archive.url(file)
+                yield visit.answer([day], outcome_of(error), error.detail, address=address)
+            else:
+                yield visit.daily(fetched, day)
+
+    def _listed(self, visit: Visit, month: ArchiveFile) -> tuple[Dailies, str]:
+        """Return the listed dailies of a month, and a note when the listing could not be read."""
+        if not _has_dailies(month.series):
+            return {}, ""
+        try:
+            return self.archive.listed_dailies(month, visit.listing), ""
+        except SourceError as error:
+            return None, f"dailies not compared, no listing: {error.detail}"
+
+
+def _unsupported(series: Series) -> str:
+    """Return why the archive can never have a series, `""` when it can."""
+    if series.exchange != EXCHANGE:
+        return f"the archive holds {EXCHANGE} only"
+    if series.interval is Interval.SECOND_1 and series.market is not Market.SPOT:
+        return "the archive has 1s for spot only"
+    return ""
+
+
+def _has_dailies(series: Series) -> bool:
+    """Return whether daily files can exist: spot has bars over a day in monthly files only.
+
+    Source: binance-public-data issues 298 and 438; `upstream.md` 1.2, checked 2026-11.
+    """
+    return series.interval.is_intraday or series.market is not Market.SPOT
+
+
+def _is_newer(dailies: Dailies, month: FetchedFile, day: date) -> bool:
+    """Return whether the day's own file is newer than the month's, which is stale then."""
+    daily = (dailies or {}).get(f"{_daily(month.file.series, day).stem}.zip")
+    return daily is not None and daily.last_modified_ms > month.modified_ms > 0
+
+
+def _daily(series: Series, day: date) -> ArchiveFile:
+    return ArchiveFile(series, f"{day:%Y-%m-%d}")
+
+
+def _by_month(days: Sequence[date]) -> dict[str, list[date]]:
+    months: dict[str, list[date]] = {}
+    for day in days:
+        months.setdefault(f"{day:%Y-%m}", []).append(day)
+    return months
