@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -129,7 +130,7 @@ def find_gaps(
     step = interval.length_ms
     first_ms = interval.ceil(expected.start_ms)
     count = count_open_times(interval, expected)
-    offsets = np.asarray(present_ms, dtype=np.int64) - first_ms
+    offsets = _as_array(present_ms) - first_ms
     offsets = offsets[(offsets >= 0) & (offsets < count * step) & (offsets % step == 0)]
     lacking = np.ones(count + 2, dtype=np.int8)
     lacking[0] = lacking[-1] = 0
@@ -139,6 +140,12 @@ def find_gaps(
         TimeRange(first_ms + int(start) * step, first_ms + int(end) * step)
         for start, end in zip(edges[::2], edges[1::2], strict=True)
     ]
+
+
+def _as_array(times_ms: Iterable[int]) -> Any:
+    if isinstance(times_ms, np.ndarray):
+        return times_ms
+    return np.fromiter(times_ms, dtype=np.int64)
 
 
 def _month_gaps(present: set[int], expected: TimeRange, interval: Interval) -> list[TimeRange]:

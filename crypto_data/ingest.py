@@ -120,10 +120,11 @@ def ingest(
         lake: Where rows are kept; what it has already is not asked for.
         jobs: What is wanted. Days that are not closed at the exchange are left out.
         threads: How many files of the lake are worked on at once.
-        stop: Set to end early: files in work are finished, the rest is not begun.
+        stop: Set from another thread to end early: files in work are finished, no other begun.
         on_days: Called from the calling thread after each file, with the days it holds.
 
-    A file that fails is reported in its series' `error`; the others go on.
+    A file that fails is reported in its series' `error`; the others go on. An exception raised into
+    the caller, as by a signal, ends it as `stop` does.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="ingest") as pool:
         running: dict[Future[_FileResult], _Progress] = {}
@@ -139,9 +140,7 @@ def ingest(
             while running:
                 yield from _collect(running, on_days)
         except BaseException:
-            stop.set()
-            for future in running:
-                future.cancel()
+            _finish_work(running, on_days)
             raise
 
 
@@ -190,6 +189,15 @@ def _collect(
         on_days(progress.job.series, result.days)
         if not progress.open_files:
             yield progress.report()
+
+
+def _finish_work(running: dict[Future[_FileResult], _Progress], on_days: OnDays) -> None:
+    """Begin no further file, and tell of those that were in work."""
+    begun = [future for future in running if not future.cancel()]
+    if begun:
+        log.warning("stopping: %d files in work are finished first", len(begun))
+    for future in wait(begun).done:
+        on_days(running[future].job.series, future.result().days)
 
 
 def _fill_file(lake: Lake, work: _FileWork, stop: threading.Event) -> _FileResult:

@@ -14,6 +14,8 @@ from crypto_data.intervals import Interval
 # Letters of any script (Binance lists Chinese names), digits, `_`, `-` and `.` inside. Everything
 # that could act as a path, a glob, SQL or a hive key is outside the list, on purpose.
 _SYMBOL = re.compile(r"[^\W_][\w.\-]{0,63}")
+# ccxt's names of exchanges.
+_EXCHANGE = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class Market(StrEnum):
@@ -53,6 +55,10 @@ class Series:
     def __post_init__(self) -> None:
         """Refuse names that could leave the lake or match another series."""
         check_symbol(self.symbol)
+        if not _EXCHANGE.fullmatch(self.exchange):
+            raise UsageError(
+                f"{self.exchange[:64]!r} is no exchange; write its name in lower case: binance"
+            )
 
     def __str__(self) -> str:
         """Return the series as `exchange/market/symbol/interval`."""

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from crypto_data.intervals import Interval, TimeRange
 from crypto_data.partitions import span_of_days
-from crypto_data.schema import PRICES, epoch_ms
+from crypto_data.schema import PRICES, TIME, VOLUMES, epoch_ms
 
 # Binance opened bars at odd times after outages of these weeks, and its archive still holds them
 # so (binance-public-data issues 14 and 77). Anywhere else an odd open time is a defect.
@@ -75,7 +75,7 @@ RULES: dict[str, Callable[[pa.Table], Any]] = {
         [pc.fill_null(pc.less_equal(rows["low"], rows[name]), False) for name in PRICES]
     ),
     "volume_is_not_negative": lambda rows: _not_negative(
-        rows, "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trade_count"
+        rows, *VOLUMES, "contract_volume", "trade_count"
     ),
     "close_time_follows_open_time": lambda rows: pc.fill_null(
         pc.greater_equal(rows["close_time"], rows["open_time"]), False
@@ -86,7 +86,7 @@ RULES: dict[str, Callable[[pa.Table], Any]] = {
 def is_on_grid(open_ms: Any, interval: Interval) -> Any:
     """Return a boolean numpy array: whether each open time (epoch ms) is one of the grid."""
     if interval.is_month:
-        return np.fromiter((interval.floor(int(t)) == t for t in open_ms), bool, len(open_ms))
+        return _months(open_ms).astype("M8[ms]") == open_ms.astype("M8[ms]")
     origin_ms = interval.floor(0)
     return (open_ms - origin_ms) % interval.length_ms == 0
 
@@ -107,7 +107,7 @@ def validate(rows: pa.Table, interval: Interval, *, closed_before_ms: int) -> Ve
     for name, rule in RULES.items():
         _blame(broken, name, ~_as_numpy(rule(rows)))
     open_ms = _as_numpy(pc.fill_null(epoch_ms(rows["open_time"]), 0))
-    _blame(broken, "open_time_is_on_grid", _stray(open_ms, interval))
+    _blame(broken, "open_time_is_on_grid", _stray(open_ms, interval) | _is_between_ms(rows))
     _blame(broken, "kline_is_closed", _next_opens(open_ms, interval) > closed_before_ms)
     order, doubled = _order(rows, open_ms, broken)
     _blame(broken, "open_time_is_unique", doubled)
@@ -130,11 +130,21 @@ def _stray(open_ms: Any, interval: Interval) -> Any:
     return ~(is_on_grid(open_ms, interval) | known)
 
 
+def _is_between_ms(rows: pa.Table) -> Any:
+    """Return which open times are no whole millisecond: no source ever had a true one."""
+    whole = pc.cast(rows["open_time"], pa.timestamp("ms", tz="UTC"), safe=False)
+    return _as_numpy(pc.fill_null(pc.not_equal(whole.cast(TIME), rows["open_time"]), False))
+
+
 def _next_opens(open_ms: Any, interval: Interval) -> Any:
     if interval.is_month:
-        opens = (interval.next_open(interval.floor(int(time))) for time in open_ms)
-        return np.fromiter(opens, np.int64, len(open_ms))
+        return (_months(open_ms) + 1).astype("M8[ms]").astype(np.int64)
     return open_ms + interval.length_ms
+
+
+def _months(time_ms: Any) -> Any:
+    """Return the calendar months; numpy has them for any year, `datetime` ends in 9999."""
+    return time_ms.astype("M8[ms]").astype("M8[M]")
 
 
 def _order(rows: pa.Table, open_ms: Any, broken: Any) -> tuple[Any, Any]:

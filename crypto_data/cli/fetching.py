@@ -1,9 +1,7 @@
 """The commands that fetch: a plan, its runs in Dagster, progress, and what fell short."""
 
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
@@ -76,12 +74,13 @@ def fetch(catalog: Catalog, needs: Sequence[Need], *, parallel: int, form: Forma
     """Run the plan in Dagster and print how it ended; return the exit status."""
     from crypto_data.cli.progress import showing_progress
     from crypto_data.orchestration.backfill import run_backfill
+    from crypto_data.orchestration.foreground import stopping_on_signals
     from crypto_data.orchestration.instance import open_instance, prepare_home
 
     home = prepare_home(catalog.path.parent, os.environ)
     os.environ["DAGSTER_HOME"] = str(home)
     with (
-        stopping_on_signals(),
+        stopping_on_signals(_announce_stop),
         open_instance(home) as instance,
         showing_progress(needs) as on_days,
     ):
@@ -98,23 +97,8 @@ def fetch(catalog: Catalog, needs: Sequence[Need], *, parallel: int, form: Forma
     return 1 if result.interrupted or result.failed_runs or short else 0
 
 
-@contextmanager
-def stopping_on_signals() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the run in good order, and a second one kill."""
-    from crypto_data.orchestration import foreground
-
-    def stop(number: int, frame: object) -> None:
-        del frame
-        signal.signal(number, signal.SIG_DFL)
-        complain(["stopping: files in work are finished first; once more to kill"])
-        foreground.stop.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _announce_stop() -> None:
+    complain(["stopping: files in work are finished first; once more to kill"])
 
 
 Days = dict[Series, dict[date, DayReport]]

@@ -8,8 +8,8 @@ from crypto_data.cli.output import print_rows
 from crypto_data.lake.inventory import Selection, read_view
 
 _COLUMNS = (
-    "feed", "schedule", "last_run", "result", "last_success", "errors_in_a_row", "series", "days_open",
-    "why",
+    "feed", "schedule", "last_run", "result", "last_success", "errors_in_a_row", "series",
+    "days_open", "why",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ commands do belongs to the modules beside this one and below.
 Exit status: 0 what was asked is done · 1 it is not · 2 the command or configuration is wrong.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; our own errors are sentences on stderr, never a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except (CatalogError, UsageError) as error:
@@ -53,6 +55,11 @@ def main() -> None:
         # The reader of a pipe (head, less) has seen enough.
         sys.stderr.close()
         raise SystemExit(0) from None
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Treat SIGTERM like Ctrl-C: work ends in good order."""
+    raise KeyboardInterrupt
 
 
 def _end(message: object, status: int) -> None:

@@ -69,7 +69,6 @@ def run_sandbox(port: int) -> None:
 
 
 _FEEDS = """\
-feeds:
   - exchange: binance
     market: spot
     symbols: [BTCUSDT, ETHUSDT]

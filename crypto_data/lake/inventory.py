@@ -4,7 +4,6 @@ The only module that speaks to DuckDB. What a day's state is, is judged by `lake
 """
 
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,8 +16,8 @@ import pyarrow as pa
 from crypto_data.errors import UsageError
 from crypto_data.lake.census import SeriesCensus, take_census
 from crypto_data.lake.layout import DATABASE
-from crypto_data.lake.part import TEMPORARY, sync_folder
-from crypto_data.lake.views import COVERAGE, GAPS, INVENTORY, TABLES, VIEWS, klines_view
+from crypto_data.lake.part import sync_folder, temporary_of, writing
+from crypto_data.lake.views import COVERAGE, GAPS, INVENTORY, TABLES, VIEWS, klines_view, literal
 
 # Files of the newest DuckDB could not be opened by older shells and viewers.
 STORAGE_VERSION = "v1.5.0"
@@ -115,8 +114,10 @@ def _check_is_one_select(connection: duckdb.DuckDBPyConnection, statement: str) 
 
 
 def _shut_in(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
-    folder = str(root / "klines").replace("'", "''")
-    connection.execute(f"SET allowed_directories = ['{folder}']")
+    # DuckDB compares the view's pattern with these before it looks for files.
+    folders = {str(folder / "klines").replace("'", "''") for folder in (root, literal(root))}
+    allowed = ", ".join(f"'{folder}'" for folder in folders)
+    connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
@@ -129,17 +130,24 @@ def rebuild_database(root: Path, local_ms: int) -> Path:
 
     Raises:
         LakeDamaged: a file of the lake cannot be read.
+        LakeNotWritable: no space or no permission; the old database is untouched.
     """
     path = root / DATABASE
-    temporary = path.with_name(f".{DATABASE}.{os.getpid()}{TEMPORARY}")
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        with contextlib.closing(_connect(str(temporary))) as connection:
-            _define_views(connection, root, take_census(root, local_ms))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(root)
+    temporary = temporary_of(path)
+    census = take_census(root, local_ms)
+    with writing(path):
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            # A killed process of the same number may have left one, and DuckDB would go on in it.
+            temporary.unlink(missing_ok=True)
+            with contextlib.closing(_connect(str(temporary))) as connection:
+                _define_views(connection, root, census)
+            temporary.replace(path)
+        except duckdb.IOException as error:
+            raise OSError(str(error)) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(root)
     return path
 
 

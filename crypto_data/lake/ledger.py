@@ -67,7 +67,11 @@ def decode(text: bytes) -> list[DayRun]:
         ValueError, KeyError, TypeError: the text is no ledger.
     """
     return [
-        DayRun(date.fromisoformat(entry.pop("first")), entry.pop("days"), _decode_facts(entry))
+        DayRun(
+            date.fromisoformat(entry["first"]),
+            entry["days"],
+            _decode_facts({name: entry[name] for name in entry if name not in {"first", "days"}}),
+        )
         for entry in json.loads(text)
     ]
 

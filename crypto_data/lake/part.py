@@ -5,9 +5,9 @@ flushed too: a reader sees the old file or the new one, after a power cut as wel
 """
 
 import contextlib
-import errno
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,6 @@ EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FLOATS = [field.name for field in KLINES if field.type == pa.float64()]
 _INTEGERS = ["open_time", "close_time", "trade_count"]
-_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
 def read_rows(path: Path) -> pa.Table:
@@ -40,7 +39,7 @@ def read_rows(path: Path) -> pa.Table:
     except FileNotFoundError:
         return KLINES.empty_table()
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def read_footer(path: Path) -> Footer:
     except FileNotFoundError:
         return Footer()
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     held = [extent for extent in extents if extent]
     return Footer(
         tuple(runs),
@@ -89,10 +88,12 @@ def _epoch_ms(moment: datetime) -> int:
     return (moment - EPOCH_UTC) // timedelta(milliseconds=1)
 
 
-def _damaged(path: Path, error: Exception) -> LakeDamaged:
+def damaged(path: Path, error: Exception) -> LakeDamaged:
+    """Return the error for a file that is there and cannot be read."""
     return LakeDamaged(
         str(path),
-        f"cannot be read ({error}). Move the file away and run: crypto-data backfill",
+        f"cannot be read ({' '.join(str(error).split())}). "
+        "Move the file away and run: crypto-data backfill",
     )
 
 
@@ -131,26 +132,44 @@ def replace_file(path: Path, content: memoryview | bytes) -> int:
     Raises:
         LakeNotWritable: no space, read-only, no permission; the old file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    try:
+    temporary = temporary_of(path)
+    with writing(path):
         make_folder(path.parent)
         try:
             _write_durably(temporary, content)
             temporary.replace(path)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
         sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in _NOT_WRITABLE:
-            raise LakeNotWritable(
-                str(path),
-                f"cannot be written ({error.strerror}); what was there is untouched. "
-                "Make room or permit writing, then run the command again",
-            ) from error
-        raise
     return len(content)
+
+
+def temporary_of(path: Path) -> Path:
+    """Return the name under which this thread writes a file before it is renamed."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}{TEMPORARY}")
+
+
+def leftovers_of(path: Path) -> Iterator[Path]:
+    """Yield what writers of a file left under temporary names, or are writing just now."""
+    # Its own pattern language must not read a file's name.
+    for name in path.parent.glob(f".*{TEMPORARY}"):
+        if name.name.startswith(f".{path.name}."):
+            yield name
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the operating system says against writing `path` into `LakeNotWritable`."""
+    try:
+        yield
+    except OSError as error:
+        raise LakeNotWritable(
+            str(path),
+            f"cannot be written ({error.strerror or error}); what was there is untouched. "
+            "Make room or permit writing, then run the command again",
+        ) from error
 
 
 def _write_durably(path: Path, content: memoryview | bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crypto_data.lake.part import encode_table, replace_file
+from crypto_data.lake.part import damaged, encode_table, replace_file
 from crypto_data.schema import FETCHED
 
 QUARANTINED = FETCHED.append(pa.field("rule", pa.string()))
@@ -24,15 +24,23 @@ def keep_aside(path: Path, tables: Sequence[pa.Table]) -> int:
     The caller holds the lock of the klines file they belong to.
 
     Raises:
+        LakeDamaged: the quarantine file that is there cannot be read.
         LakeNotWritable: no space or no permission.
     """
     tables = [table for table in tables if table.num_rows]
     if not tables:
         return 0
-    kept = [pq.read_table(path, schema=QUARANTINED, partitioning=None)] if path.exists() else []
+    kept = [_read(path)] if path.exists() else []
     together = pa.concat_tables([*kept, *(table.cast(QUARANTINED) for table in tables)])
     distinct = together.group_by(together.column_names, use_threads=False).aggregate([])
     rows = distinct.slice(max(0, distinct.num_rows - KEPT_ROWS))
-    if kept and rows.num_rows == kept[0].num_rows:
+    if kept and distinct.num_rows == kept[0].num_rows:
         return 0
     return replace_file(path, encode_table(rows.select(QUARANTINED.names)))
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, schema=QUARANTINED, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, error) from error

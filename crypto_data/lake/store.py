@@ -22,7 +22,14 @@ from crypto_data.intervals import TimeRange
 from crypto_data.lake.layout import lock_path, part_path, parts_in, quarantine_path, series_folder
 from crypto_data.lake.ledger import Ledger, to_ledger
 from crypto_data.lake.merge import merge, rows_of_days
-from crypto_data.lake.part import TEMPORARY, make_folder, read_footer, read_rows, write_part
+from crypto_data.lake.part import (
+    leftovers_of,
+    make_folder,
+    read_footer,
+    read_rows,
+    write_part,
+    writing,
+)
 from crypto_data.lake.quarantine import keep_aside
 from crypto_data.partitions import day_range, day_start_ms, period_days, periods_of
 from crypto_data.schema import empty_klines, epoch_ms
@@ -95,13 +102,15 @@ class Lake:
         """
         path = part_path(self.root, series, period)
         with self._locked(series, period):
+            aside = quarantine_path(self.root, series, period)
             _sweep(path)
+            _sweep(aside)
             stored, known = read_rows(path), self.period_ledger(series, period)
             doubtful = [day for day, facts in known.items() if facts.doubtful]
             rows = merge(stored, harvest.offers, harvest.ranking, doubtful)
             changed = not rows.equals(stored)
             ledger = known | _judge_days(series, rows, known, harvest, stored if changed else None)
-            written = keep_aside(quarantine_path(self.root, series, period), harvest.quarantined)
+            written = keep_aside(aside, harvest.quarantined)
             if changed or ledger != known:
                 written += write_part(path, rows, ledger)
         return Commit(ledger, written)
@@ -109,14 +118,19 @@ class Lake:
     @contextmanager
     def _locked(self, series: Series, period: str) -> Iterator[None]:
         path = lock_path(self.root, series, period)
-        make_folder(path.parent)
+        lock = FileLock(path, timeout=LOCK_SECONDS)
+        with writing(path):
+            make_folder(path.parent)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise LakeBusy(
+                    str(path), "held by another process for five minutes; run the command again"
+                ) from error
         try:
-            with FileLock(path, timeout=LOCK_SECONDS):
-                yield
-        except Timeout as error:
-            raise LakeBusy(
-                str(path), "held by another process for five minutes; run the command again"
-            ) from error
+            yield
+        finally:
+            lock.release()
 
 
 def _overlaps(period: str, span: TimeRange) -> bool:
@@ -126,9 +140,10 @@ def _overlaps(period: str, span: TimeRange) -> bool:
 
 def _sweep(path: Path) -> None:
     """Remove what killed processes left of this file; its lock is ours, so nobody writes it."""
-    for leftover in path.parent.glob(f".{path.name}.*{TEMPORARY}"):
+    for leftover in leftovers_of(path):
         log.info("removed %s, left by a process that was killed", leftover.name)
-        leftover.unlink(missing_ok=True)
+        with writing(path):
+            leftover.unlink(missing_ok=True)
 
 
 def _judge_days(
@@ -143,10 +158,11 @@ def _judge_days(
     judged = {}
     for day in days:
         place = places[day]
-        facts = _judge_day(series, day, open_ms[place], harvest)
+        earlier = known.get(day, DayFacts())
+        facts = _judge_day(series, day, open_ms[place], harvest, earlier)
         judged[day] = _with_history(
             replace(facts, sources=_count_sources(sources[place])),
-            known.get(day, DayFacts()),
+            earlier,
             harvest.days[day],
             changed=day in changed,
             asked_ms=harvest.asked_ms,
@@ -154,18 +170,22 @@ def _judge_days(
     return judged
 
 
-def _judge_day(series: Series, day: date, open_ms: Any, harvest: Harvest) -> DayFacts:
+def _judge_day(
+    series: Series, day: date, open_ms: Any, harvest: Harvest, earlier: DayFacts
+) -> DayFacts:
     asked = harvest.days[day]
     on_grid = is_on_grid(open_ms, series.interval)
-    absent, outside = split_by_life(
-        find_gaps(open_ms[on_grid], day_range(day), series.interval), harvest.lives, series.interval
-    )
+    lives = harvest.lives
+    if lives is None and earlier.unlisted_rows:
+        lives = earlier.absent  # rows never go: nothing else can be due and absent
+    gaps = find_gaps(open_ms[on_grid], day_range(day), series.interval)
+    absent, outside = split_by_life(gaps, lives, series.interval)
     rows = int(on_grid.sum())
     return DayFacts(
         rows=rows,
         off_grid=len(open_ms) - rows,
         unlisted_rows=outside,
-        absent=tuple(absent) if rows else (),
+        absent=tuple(absent) if rows or outside else (),
         explained=bool(absent) and asked.conclusive,
         doubtful=asked.doubtful,
         answers=tuple(asked.answers),
@@ -181,7 +201,13 @@ def _with_history(
     """Add what accumulates: attempts, when it was asked, when and from where rows came."""
     if not changed and not asked.conclusive:
         # Nothing came and nothing was concluded: what was known of the day still holds.
-        facts = replace(earlier, answers=facts.answers, set_aside=facts.set_aside)
+        facts = replace(
+            facts,
+            explained=earlier.explained,
+            doubtful=earlier.doubtful,
+            checksum=earlier.checksum,
+            address=earlier.address,
+        )
     elif not facts.checksum and any(source == ARCHIVE for source, _ in facts.sources):
         facts = replace(facts, checksum=earlier.checksum, address=earlier.address)
     return replace(

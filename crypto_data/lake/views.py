@@ -112,12 +112,16 @@ def klines_view(root: Path, has_files: bool) -> str:
         typed = ", ".join(f"NULL::{_duckdb_type(field.type)} AS {field.name}" for field in KLINES)
         empty = ", ".join(f"NULL::VARCHAR AS {name}" for name, _ in _SERIES)
         return f"CREATE VIEW klines AS SELECT {empty}, {typed} WHERE false"
-    glob = re.sub(r"([*?\[])", r"[\1]", str(root.absolute()))
-    pattern = klines_glob(Path(glob)).replace("'", "''")
+    pattern = klines_glob(literal(root)).replace("'", "''")
     return (
-        f"CREATE VIEW klines AS SELECT {keys}, {columns} FROM "
+        f"CREATE VIEW klines AS SELECT {keys}, {columns} FROM "  # noqa: S608 - names are ours
         f"read_parquet('{pattern}', hive_partitioning = true, hive_types_autocast = false)"
     )
+
+
+def literal(folder: Path) -> Path:
+    """Return a folder, absolute, as it is written where DuckDB expects a pattern."""
+    return Path(re.sub(r"([*?\[])", r"[\1]", str(folder.absolute())))
 
 
 def _duckdb_type(kind: pa.DataType) -> str:

@@ -128,8 +128,7 @@ def _fetch(
                 _report_settled_days(context, outputs[report.series], report)
             if not report.is_whole:
                 failed.append(report)
-        if foreground.stop.is_set():
-            raise KeyboardInterrupt
+        foreground.check_stop()
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         # Dagster calls a run canceled only where somebody asked for it; a signal is somebody.
         context.instance.report_run_canceling(context.run)

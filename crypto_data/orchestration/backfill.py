@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 import dagster as dg
 
 from crypto_data.catalog import Catalog
 from crypto_data.ingest import DayReport, OnDays
 from crypto_data.orchestration.assembly import build_definitions
-from crypto_data.orchestration.foreground import listening, stop
+from crypto_data.orchestration.foreground import listening, run_aside, stop
 from crypto_data.orchestration.instance import worker_tag
 from crypto_data.orchestration.names import asset_keys
 from crypto_data.orchestration.runs import failure_of
@@ -56,12 +57,12 @@ def run_backfill(
     result = BackfillResult()
     with listening(result.note), listening(on_days):
         for plan in plans:
-            if stop.is_set():
-                break
             chosen = [keys[series] for series in plan.series]
-            run = _execute(job, plan, chosen, instance, parallel)
+            run = run_aside(partial(_execute, job, plan, chosen, instance, parallel))
             if run.status is dg.DagsterRunStatus.FAILURE:
                 result.failed_runs.append(failure_of(instance, run))
+            if stop.is_set():
+                break
     result.interrupted = stop.is_set()
     return result
 

@@ -5,7 +5,6 @@ The only Dagster module that reads the environment. Building sources belongs to
 """
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -22,7 +21,7 @@ from crypto_data.lake.inventory import rebuild_database
 from crypto_data.lake.store import Lake
 from crypto_data.planning import wanted_series
 from crypto_data.series import Series
-from crypto_data.sources.connect import Chains, open_chains
+from crypto_data.sources.connect import Chains, local_ms, open_chains
 
 
 def read_catalog(config: str | None = None) -> Catalog:
@@ -41,11 +40,6 @@ def state_folder(environ: Mapping[str, str]) -> Path:
     return Path(home) / "crypto-data"
 
 
-def local_ms() -> int:
-    """Return this machine's clock, UTC epoch milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
 class LakeResource(dg.ConfigurableResource[None]):
     """The lake and the chains of sources behind it, as the configuration describes them."""
 
@@ -56,7 +50,9 @@ class LakeResource(dg.ConfigurableResource[None]):
     _chains: Chains = PrivateAttr()
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["LakeResource"]:
+    def yield_for_execution(  # type: ignore[override] # the resource itself is what is held open
+        self, context: dg.InitResourceContext
+    ) -> Iterator["LakeResource"]:
         """Open connections for the time of one run, and refresh the views after it."""
         del context
         self._catalog = read_catalog(self.config)

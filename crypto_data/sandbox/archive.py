@@ -140,7 +140,11 @@ class Archive:
         """Return whether the file has been published and no fault hides it."""
         if file.published_ms(self._delay_ms) > now_ms or not file.has_bars():
             return False
-        return not self._faults.peek({"absent"}, file.path)
+        return not self.is_hidden(file.path)
+
+    def is_hidden(self, path: str) -> bool:
+        """Return whether a fault hides the file at the path."""
+        return bool(self._faults.peek({"absent"}, path))
 
     def files(
         self, symbol: Symbol, interval: Interval, span: Span, now_ms: int

@@ -77,7 +77,7 @@ def _scaled(bars: Bars, fault: Fault) -> Bars:
         *(column for column in QUANTITIES if column is not Column.TRADE_COUNT),
     ]
     marked = np.flatnonzero(_marked(bars, fault))
-    places = np.ix_(rows, marked)
+    places = (np.array(rows)[:, np.newaxis], marked)
     changed[places] = changed[places] // 1000 * round(fault.factor * 1000)
     return changed
 

@@ -26,7 +26,9 @@ from crypto_data.sandbox.symbols import Outage, Symbol, SymbolBook
 
 Value = TypeVar("Value")
 
-_BLOCK_BYTES = 128 * 2**20
+# A month of minutes is 4 MB, one of hourly bars 65 KB: apart, so that minutes push no others out.
+_MINUTE_BYTES = 96 * 2**20
+_COARSE_BYTES = 64 * 2**20
 
 
 class Memory(Generic[Value]):
@@ -67,7 +69,8 @@ class Exchange:
     def __init__(self, symbols: SymbolBook, outages: tuple[Outage, ...]) -> None:
         self.symbols = symbols
         self.outages = outages
-        self._blocks: Memory[Bars] = Memory(_BLOCK_BYTES, lambda bars: int(bars.nbytes) + 200)
+        self._minutes: Memory[Bars] = Memory(_MINUTE_BYTES, _size_of)
+        self._coarse: Memory[Bars] = Memory(_COARSE_BYTES, _size_of)
 
     def bars(self, symbol: Symbol, interval: Interval, span: TimeRange) -> Bars:
         """Return all bars that open inside the span, whatever the clock says."""
@@ -114,7 +117,8 @@ class Exchange:
 
     def _block(self, symbol: Symbol, interval: Interval, month: TimeRange) -> Bars:
         key = (symbol.market, symbol.name, interval, month.start_ms)
-        return self._blocks.get(key, lambda: self._make_block(symbol, interval, month))
+        memory = self._minutes if interval is Interval.MINUTE_1 else self._coarse
+        return memory.get(key, lambda: self._make_block(symbol, interval, month))
 
     def _make_block(self, symbol: Symbol, interval: Interval, month: TimeRange) -> Bars:
         if interval is Interval.MINUTE_1:
@@ -127,6 +131,10 @@ class Exchange:
                 bars = overlay(bars, recorded_bars(recording), span)
         bars.flags.writeable = False
         return bars
+
+
+def _size_of(bars: Bars) -> int:
+    return int(bars.nbytes) + 200
 
 
 def _months(span: TimeRange) -> Iterator[TimeRange]:

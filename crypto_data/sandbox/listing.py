@@ -123,7 +123,8 @@ class Listing:
             ) and text in list(Interval):
                 for file in self._archive.files(found, Interval(text), span, now_ms):
                     yield Entry(file.path[1:], file)
-                    yield Entry(file.path[1:] + ".CHECKSUM", file)
+                    if not self._archive.is_hidden(f"{file.path}.CHECKSUM"):
+                        yield Entry(f"{file.path[1:]}.CHECKSUM", file)
 
     def _xml(self, entry: Entry, values: dict[str, str]) -> str:
         key = _text(entry.key, values)

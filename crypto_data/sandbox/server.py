@@ -5,9 +5,11 @@ Sockets, the clock, the log of requests and the control endpoints. What is serve
 """
 
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from http.server import ThreadingHTTPServer
 from typing import Any, Self
@@ -84,6 +86,7 @@ class Sandbox:
         """Stop serving and free the port."""
         self._server.shutdown()
         self._server.server_close()
+        self._server.end_connections()
         self._thread.join()
 
     @property
@@ -148,6 +151,26 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], handler: type[SandboxHandler]) -> None:
+        super().__init__(address, handler)
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a new connection in its own thread, and remember it."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, and forget it."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def end_connections(self) -> None:
+        """Close what clients keep alive: a server that is gone answers nobody."""
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def serve(port: int, **options: Any) -> None:

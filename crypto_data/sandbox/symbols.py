@@ -167,8 +167,8 @@ def _default_symbols() -> list[Symbol]:
     ]
 
 
-# Stops of Binance spot that cost at least one hourly bar, as `/work/shared/upstream.md` section 5
-# of the project's research lists them from REST data; seconds where a report has them.
+# Stops of Binance spot since mid-2018 that REST's BTCUSDT 1h history shows; seconds and quarter
+# hours from binance/binance-public-data issues 312, 365 and 368.
 _SPOT_STOPS = """
 2018-06-26T02:00 2018-06-26T12:00|2018-06-27T13:00 2018-06-27T14:45
 2018-07-04T00:22:25 2018-07-04T08:00|2018-10-19T06:00 2018-10-19T09:30

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from crypto_data.catalog import VisionAddress
 from crypto_data.errors import Absent, Broken
 from crypto_data.partitions import day_start_ms, period_days
 from crypto_data.series import Market, Series
@@ -27,14 +28,6 @@ from crypto_data.sources.listing import Listing, PublishedFile
 MAX_CHECKSUM_BYTES = 4096
 # A zip gains nothing by a further packing, and its length stays known.
 PLAIN = {"Accept-Encoding": "identity"}
-
-
-@dataclass(frozen=True, slots=True)
-class VisionAddress:
-    """Where the archive lies: the root of its files, and the bucket that lists them."""
-
-    url: str = "https://data.binance.vision"
-    listing: str = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +97,9 @@ class Archive:
         door = self.listing.door(str(series))
         month = self._first_period(archive_folder(series, monthly=True), series, door)
         day = self._first_period(archive_folder(series, monthly=False), series, door)
-        if month is None or day is None:
-            first = month or day
-        else:
-            # The first month begins with its first day's file, where that exists.
-            first = day if day[:7] <= month else month
-        return None if first is None else day_start_ms(period_days(first)[0])
+        if month is None or (day is not None and day[:7] <= month):
+            month = day  # the first month begins with its first day's file, where that exists
+        return None if month is None else day_start_ms(period_days(month)[0])
 
     def symbols(self, market: Market) -> list[str]:
         """Return every symbol the archive has ever had in a market, delisted ones too.

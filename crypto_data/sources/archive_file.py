@@ -21,7 +21,7 @@ from pyarrow import csv
 from crypto_data.errors import Broken
 from crypto_data.intervals import TimeRange, count_open_times
 from crypto_data.partitions import day_start_ms, period_days
-from crypto_data.schema import TIME, fetched_table
+from crypto_data.schema import FETCHED, TIME, fetched_table
 from crypto_data.series import Market, Series
 
 SOURCE = "vision"
@@ -51,6 +51,10 @@ _ZIP_FAULTS = (
     OSError, ValueError,
 )  # fmt: skip
 _ENCRYPTED = 0x1
+_GZIP_HEADER = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+# More than any header line; a CSV without rows is shorter.
+_HEAD_BYTES = 4096
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ def _broken(file: ArchiveFile, detail: str) -> Broken:
 
 
 def _verified(file: ArchiveFile, zipped: bytes, checksum_text: bytes) -> str:
-    said = _CHECKSUM.fullmatch(checksum_text.decode("ascii", "replace"))
+    said = _CHECKSUM.fullmatch(checksum_text.decode("utf-8", "replace"))
     if said is None:
         raise _broken(file, f"CHECKSUM is no sha256sum line: {checksum_text[:80]!r}")
     if said[2] != f"{file.stem}.zip":
@@ -138,7 +142,7 @@ def _verified(file: ArchiveFile, zipped: bytes, checksum_text: bytes) -> str:
     return found
 
 
-def _only_member(file: ArchiveFile, zipped: bytes) -> bytes:
+def _only_member(file: ArchiveFile, zipped: bytes) -> Any:
     """Return the one member's bytes, never more than the period can have."""
     try:
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
@@ -152,23 +156,26 @@ def _only_member(file: ArchiveFile, zipped: bytes) -> bytes:
         raise _broken(file, f"not a readable zip: {said}") from error
 
 
-def _inflated(file: ArchiveFile, zipped: bytes, member: zipfile.ZipInfo) -> bytes:
-    """Return a member's bytes at a third less time than `ZipFile.read`, which goes by 4 kB."""
+def _inflated(file: ArchiveFile, zipped: bytes, member: zipfile.ZipInfo) -> Any:
+    """Return a member as an Arrow buffer, of exactly the length it declares.
+
+    Dressed as gzip, the deflate stream goes through Arrow's codec: it writes into one buffer that
+    the CSV reader takes as it is, and checks CRC and length. A month takes 10 ms instead of the
+    15 ms of `ZipFile.read`, without the interpreter lock.
+    """
     names = zipped[member.header_offset + 26 : member.header_offset + 30]
     start = member.header_offset + 30 + sum(struct.unpack("<HH", names))
-    packed = memoryview(zipped)[start : start + member.compress_size]
+    packed = zipped[start : start + member.compress_size]
     if member.compress_type == zipfile.ZIP_STORED:
-        content = bytes(packed)
-    else:
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        content = inflate.decompress(packed, file.max_bytes + 1)
-        if len(content) > file.max_bytes:
-            raise _broken(file, f"inflates to more than the {file.max_bytes} bytes it can have")
-        if not inflate.eof:
-            raise _broken(file, "deflate stream is cut short")
-    if len(content) != member.file_size or zlib.crc32(content) != member.CRC:
-        raise _broken(file, "member is damaged: wrong length or CRC")
-    return content
+        if len(packed) != member.file_size or zlib.crc32(packed) != member.CRC:
+            raise _broken(file, "member is damaged: wrong length or CRC")
+        return pa.py_buffer(packed)
+    trailer = struct.pack("<II", member.CRC, member.file_size)
+    codec = pa.Codec("gzip")
+    # Arrow takes a length of 0 for a mistake.
+    if not member.file_size:
+        return pa.py_buffer(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, 1))
+    return codec.decompress(_GZIP_HEADER + packed + trailer, decompressed_size=member.file_size)
 
 
 def _check_member(file: ArchiveFile, member: zipfile.ZipInfo) -> None:
@@ -184,37 +191,44 @@ def _check_member(file: ArchiveFile, member: zipfile.ZipInfo) -> None:
         )
 
 
-def parse_csv(file: ArchiveFile, content: bytes) -> Any:
+def parse_csv(file: ArchiveFile, content: Any) -> Any:
     """Return the CSV of a file as a `FETCHED` table; no line, or a header alone, is no row.
 
     Times may be milliseconds or microseconds, value by value. The text NaN stays NaN.
+
+    Args:
+        file: What it is of, which decides what the columns mean.
+        content: Bytes or an Arrow buffer.
 
     Raises:
         Broken: other than 12 columns, or a cell that is no number.
 
     Source: README of binance-public-data @5c7f319 and real files; `upstream.md` 1.3, 2026-11.
     """
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    header = _header_lines(file, content)
-    if not content.strip() or (header and b"\n" not in content.strip()):
-        return fetched_table(dict.fromkeys(("open_time", "close_time"), pa.array([], TIME)))
+    buffer = pa.py_buffer(content)
+    head = buffer[:_HEAD_BYTES].to_pybytes()
+    if head.startswith(_BYTE_ORDER_MARK):
+        buffer, head = buffer[3:], head[3:]
+    header = _header_lines(file, head)
+    if not head.strip() or (header and b"\n" not in head.strip()):
+        return FETCHED.empty_table()
     names = _RAW_CM if file.series.market is Market.CM else _RAW
     try:
         raw = csv.read_csv(
-            pa.py_buffer(content),
+            buffer,
             read_options=csv.ReadOptions(
                 # Several files are parsed at a time: a thread pool for one only adds waiting.
                 use_threads=False,
-                block_size=len(content) + 1,
+                block_size=buffer.size + 1,
                 skip_rows=header,
                 column_names=names,
             ),
             parse_options=csv.ParseOptions(quote_char=False),
             convert_options=_CONVERSION[names],
         )
+        return kline_table({name: raw[name] for name in raw.column_names})
     except pa.ArrowInvalid as error:
         raise _broken(file, f"damaged CSV: {error}") from error
-    return kline_table({name: raw[name] for name in raw.column_names})
 
 
 def kline_table(columns: dict[str, Any]) -> Any:
@@ -225,9 +239,14 @@ def kline_table(columns: dict[str, Any]) -> Any:
 
 
 def timestamps(times: Any) -> Any:
-    """Return int64 epoch milliseconds or microseconds, value by value, as `TIME`."""
+    """Return int64 epoch milliseconds or microseconds, value by value, as `TIME`.
+
+    Raises:
+        pa.ArrowInvalid: a time before any calendar.
+    """
     micro = pc.greater_equal(times, FIRST_MICROSECONDS)
-    return pc.if_else(micro, times, pc.multiply(times, 1000)).cast(TIME)
+    scaled = pc.multiply_checked(pc.if_else(micro, 0, times), 1000)
+    return pc.if_else(micro, times, scaled).cast(TIME)
 
 
 def _conversion(names: tuple[str, ...]) -> csv.ConvertOptions:

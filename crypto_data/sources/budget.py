@@ -9,7 +9,6 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -38,7 +37,6 @@ class Budget:
         limit: Weight a window.
         window_ms: Length of the window, milliseconds.
         longest_wait_s: `spend` gives up after this.
-        sleep: Waits that many seconds.
     """
 
     def __init__(
@@ -49,17 +47,15 @@ class Budget:
         *,
         window_ms: int = MINUTE_MS,
         longest_wait_s: float = 180.0,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:  # fmt: skip
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.limit = limit
         self._name = name
         self._path = directory / f"weight-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.sqlite"
         self._window_ms = window_ms
         self._longest_wait_s = longest_wait_s
-        self._sleep = sleep
         self._lock = threading.Lock()
-        self._bucket: SQLiteBucket = None
+        self._bucket: SQLiteBucket | None = None
         self._owner = 0
         self._leaked_ms = 0
 
@@ -75,7 +71,7 @@ class Budget:
             if time.monotonic() + wait_ms / 1000 > deadline:
                 detail = f"the weight budget of {self._name} is used up for {wait_ms / 1000:.0f} s"
                 raise RateLimited(source, series, detail, wait_ms / 1000)
-            self._sleep(wait_ms / 1000)
+            time.sleep(wait_ms / 1000)
 
     def observe(self, used: int, sent_ms: int) -> None:
         """Take over the exchange's own count where it is ahead of ours.

@@ -10,6 +10,8 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crypto_data.coverage import ARCHIVE, SourceAnswer, find_gaps
 from crypto_data.errors import Attempt, Rejected, SourceError
@@ -25,6 +27,7 @@ END_OF_TIME_MS = 1 << 52
 
 # A source that can never have the series has nothing to tell.
 _REFUSALS = (Outcome.UNSUPPORTED, Outcome.REJECTED)
+_CUT_SHORT = (Outcome.BLOCKED, Outcome.LIMITED, Outcome.DOWN)
 
 
 class FailoverChain:
@@ -91,7 +94,7 @@ class FailoverChain:
             return list(gaps)
         listed = TimeRange(lives[0].start_ms, END_OF_TIME_MS)
         wanted = [part for gap in gaps if (part := gap.intersect(listed))]
-        tally.unlisted = len(days_touched(wanted)) < len(tally.days)
+        tally.unlisted = wanted != list(gaps)
         return wanted
 
     def _judge(self, tally: "_Tally", wanted: Sequence[TimeRange]) -> tuple[TimeRange, ...] | None:
@@ -165,7 +168,7 @@ class _Tally:
         self._whole_days = merge_ranges([day_range(day) for day in self.days])
         self._outcomes: dict[tuple[date, str], list[Outcome]] = {}
         self._firm_ms: list[Any] = []
-        self.unlisted = False  # some of the days lie before the listing and were not asked for
+        self.unlisted = False  # some of the gaps lie before the listing and were not asked for
 
     @property
     def first_open_ms(self) -> int | None:
@@ -181,10 +184,17 @@ class _Tally:
         if answer.rows is not None and answer.rows.num_rows:
             self._offer(answer, rank if answer.trust is Trust.FIRM else doubtful_rank, set_aside)
         for position, day in enumerate(day for day in answer.days if day in self.days):
-            self._note(day, answer, set_aside if position == 0 else {}, len(answer.days))
+            # What belongs to the answer as a whole is counted once, with its first day.
+            first = position == 0
+            self._note(
+                day, answer, set_aside if first else {}, answer.attempts if first else 0
+            )
 
     def _offer(self, answer: Answer, rank: int, set_aside: dict[str, int]) -> None:
         rows = cut(answer.rows, self._whole_days)
+        if answer.rows["open_time"].null_count:  # in no range, and still to be set aside
+            timeless = answer.rows.filter(pc.is_null(answer.rows["open_time"]))
+            rows = pa.concat_tables([rows, timeless])
         verdict = validate(rows, self.series.interval, closed_before_ms=self.now_ms)
         for rule, count in verdict.counts.items():
             set_aside[rule] = set_aside.get(rule, 0) + count
@@ -195,11 +205,11 @@ class _Tally:
             if answer.trust is Trust.FIRM:
                 self._firm_ms.append(epoch_ms(verdict.good["open_time"]).to_numpy())
 
-    def _note(self, day: date, answer: Answer, set_aside: dict[str, int], shared_by: int) -> None:
+    def _note(self, day: date, answer: Answer, set_aside: dict[str, int], requests: int) -> None:
         asked = self.days[day]
         asked.answers.append(SourceAnswer(answer.source, answer.outcome.value, answer.detail))
-        asked.requests += answer.attempts
-        asked.seconds += answer.seconds / shared_by
+        asked.requests += requests
+        asked.seconds += answer.seconds / len(answer.days)
         for rule, count in set_aside.items():
             asked.set_aside[rule] = asked.set_aside.get(rule, 0) + count
         if answer.checksum:
@@ -214,7 +224,12 @@ class _Tally:
         doubtful = [day_range(day) for day, asked in self.days.items() if asked.doubtful]
         spans = merge_ranges([*wanted, *doubtful])
         present = _concatenate(self._firm_ms)
-        return [gap for span in spans for gap in find_gaps(present, span, self.series.interval)]
+        # The gap of a weekly bar reaches over days that nobody asks for: cut to what was wanted.
+        return [
+            gap.intersect(span)
+            for span in spans
+            for gap in find_gaps(present, span, self.series.interval)
+        ]
 
     def conclude(self, day: date, ranking: Sequence[str]) -> None:
         """Mark the day when each source of the chain has told all it will ever tell."""
@@ -224,6 +239,8 @@ class _Tally:
 
     def _has_told_all(self, day: date, outcomes: Sequence[Outcome]) -> bool:
         """Return whether a source's answers are final; a broken file beside a 404 is not."""
+        if any(outcome in _CUT_SHORT for outcome in outcomes):
+            return False  # it may have served one hole of the day and not come to the next
         if any(outcome in (Outcome.SERVED, Outcome.NOTHING) for outcome in outcomes):
             return True
         final = self.now_ms >= archive_final_ms(self.series.interval, day)

@@ -68,6 +68,8 @@ def refusal_of(
     if status in SERVER_FAULTS or code in SERVER_CODES:
         return Unreachable(source, series, detail)
     kind = _kind_of_4xx(status, text, code)
+    if kind is Absent:
+        detail = f"{url}: HTTP {status}, not there"
     return kind(source, series, detail)
 
 

@@ -64,10 +64,6 @@ RULES: Mapping[Market, MarketRules] = {
     Market.CM: MarketRules("/dapi/v1", 1500, _FUTURES_WEIGHTS, 1, 200 * DAY_MS),
 }
 
-_NUMBERS = (
-    "open", "high", "low", "close", "volume", "quote_volume",
-    "taker_buy_volume", "taker_buy_quote_volume",
-)  # fmt: skip
 _PLACES = {
     "open_time": 0, "open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "close_time": 6,
     "quote_volume": 7, "trade_count": 8, "taker_buy_volume": 9, "taker_buy_quote_volume": 10,
@@ -102,9 +98,9 @@ def parse_page(body: bytes, market: Market) -> Any:
     places = _PLACES_CM if market is Market.CM else _PLACES
     try:
         columns = {name: _column(name, items[place::COLUMNS]) for name, place in places.items()}
-    except pa.ArrowException as error:
+        return kline_table(columns)
+    except (pa.ArrowException, OverflowError) as error:
         raise ValueError(f"damaged klines: {error}") from error
-    return kline_table(columns)
 
 
 def parse_json(body: bytes) -> Any:

@@ -4,13 +4,15 @@ Decides which files to fetch and how far to trust them. Fetching one belongs to 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 
+from crypto_data.catalog import VisionAddress
 from crypto_data.errors import Absent, Broken, SourceError
 from crypto_data.intervals import Interval, TimeRange
 from crypto_data.partitions import days_touched, expected_count
 from crypto_data.series import Market, Series
-from crypto_data.sources.archive import Archive, FetchedFile, VisionAddress
+from crypto_data.sources.archive import Archive, FetchedFile
 from crypto_data.sources.archive_file import SOURCE, ArchiveFile
 from crypto_data.sources.base import Answer, Lifetime, Outcome
 from crypto_data.sources.gate import Gate
@@ -94,7 +96,7 @@ class VisionSource:
         has_dailies = _has_dailies(file.series)
         if not self._wants_monthly(file, days):
             if has_dailies:
-                yield from self._dailies(visit, days)
+                yield from self._dailies(visit, days, None)
             else:
                 detail = f"{file.stem}.zip appears when the month is over"
                 yield visit.answer(days, Outcome.ABSENT, detail)
@@ -108,7 +110,9 @@ class VisionSource:
                 return
             if isinstance(error, Broken):  # told even where the dailies serve
                 yield visit.aside(days, *fault, address=self.archive.url(file))
-            yield from self._dailies(visit, days)
+            # Of a month before the listing one look at the list spares thirty requests.
+            dailies, _ = self._listed(visit, file)
+            yield from self._dailies(visit, days, dailies)
         else:
             yield from self._from_month(visit, fetched, days)
 
@@ -132,6 +136,9 @@ class VisionSource:
         ]
         if firm:
             yield visit.served(month, firm, detail=note, **set_aside_of(month))
+        elif month.outside is not None:
+            detail = f"{month.file.stem}.zip has {month.outside.num_rows} rows of another period"
+            yield visit.aside(days, Outcome.BROKEN, detail, **set_aside_of(month))
         for day in days:
             if day not in firm:
                 yield self._confirmed(visit, month, day, (dailies, note))
@@ -158,7 +165,8 @@ class VisionSource:
         if fetched.days.count(day) >= found:
             return visit.daily(fetched, day)
         detail = f"{detail}; {file.stem}.zip has only {fetched.days.count(day)}"
-        return visit.doubtful(fetched, day, detail, filler=month.days.of([day]))
+        answer = visit.doubtful(fetched, day, detail, filler=month.days.of([day]))
+        return replace(answer, **set_aside_of(fetched))
 
     def _unconfirmed(self, visit: Visit, month: FetchedFile, day: date, detail: str) -> Answer:
         """Answer for a day that only the monthly archive has."""
@@ -169,15 +177,23 @@ class VisionSource:
             return visit.doubtful(month, day, detail)
         return visit.answer([day], Outcome.ABSENT, detail, address=month.address)
 
-    def _dailies(self, visit: Visit, days: Sequence[date]) -> Iterator[Answer]:
-        """Answer for days from their daily archives alone."""
+    def _dailies(self, visit: Visit, days: Sequence[date], dailies: Dailies) -> Iterator[Answer]:
+        """Answer for days from their daily archives alone; those not listed are not asked for."""
         idle = [day for day in days if not expected_count(visit.series.interval, day)]
         if idle:
             yield visit.answer(idle, Outcome.NOTHING, "no bar opens on these days")
-        for day in days:
-            if day in idle:
+        files = {day: _daily(visit.series, day) for day in days if day not in idle}
+        absent = [
+            day
+            for day, file in files.items()
+            if dailies is not None and f"{file.stem}.zip" not in dailies
+        ]
+        if absent:
+            detail = f"no {files[absent[0]].stem}.zip in the listing ({len(absent)} such days)"
+            yield visit.answer(absent, Outcome.ABSENT, detail)
+        for day, file in files.items():
+            if day in absent:
                 continue
-            file = _daily(visit.series, day)
             try:
                 fetched = self.archive.fetch(file, visit.files)
             except (Absent, Broken) as error:

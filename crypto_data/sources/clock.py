@@ -1,0 +1,111 @@
+"""The exchange's clock: which klines are closed is decided by its time, not by ours.
+
+Measured, never set. Which day is over belongs to `partitions`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from crypto_data.errors import SourceError
+from crypto_data.series import Market
+from crypto_data.sources.gate import Gate
+from crypto_data.sources.http import HttpClient, Request, Response, Retry
+from crypto_data.sources.rest_page import RULES, parse_json
+from crypto_data.sources.rest_trip import host_name
+
+LOGGER = logging.getLogger("crypto_data.sources")
+
+REFRESH_S = 600.0
+# Without an answer the local clock serves, and the exchange is asked again soon.
+REFRESH_LOCAL_S = 60.0
+MAX_BYTES = 1024 * 1024
+# Our own clock is this far off before a person is told.
+WARN_OFFSET_MS = 5_000
+
+
+class ExchangeClock:
+    """The exchange's time, from `/time`, else the archive's `Date` header, else the local clock.
+
+    exchangeInfo has a `serverTime` too, but it comes out of a cache and is up to 37 hours old.
+
+    Args:
+        client: Sends the requests.
+        gate: Remembers when a host wants to be left alone.
+        hosts: Market and base URL of the REST hosts to ask, in turn.
+        listing: The bucket that lists the archive; `""` for none.
+        local_ms: The local clock, UTC epoch milliseconds.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        gate: Gate,
+        *,
+        hosts: Sequence[tuple[Market, str]],
+        listing: str = "",
+        local_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._client = client.retrying(Retry(max_retries=1, delay_s=0.2))
+        self._gate = gate
+        self._hosts = tuple(hosts)
+        self._listing = listing
+        self._local_ms = local_ms
+        self._lock = threading.Lock()
+        self._offset_ms = 0
+        self._measured_by = ""
+        self._next_measure = 0.0
+
+    @property
+    def measured_by(self) -> str:
+        """Where the time comes from: a URL, or `local clock`; `""` before the first use."""
+        return self._measured_by
+
+    def now_ms(self) -> int:
+        """Return the exchange's time, UTC epoch milliseconds; safe in threads."""
+        with self._lock:
+            if time.monotonic() >= self._next_measure:
+                self._offset_ms, self._measured_by = self._measure()
+                local = self._measured_by == "local clock"
+                self._next_measure = time.monotonic() + (REFRESH_LOCAL_S if local else REFRESH_S)
+            return self._local_ms() + self._offset_ms
+
+    def _measure(self) -> tuple[int, str]:
+        """Return the exchange's time minus ours, and who told it."""
+        asked: list[tuple[str, str, Callable[[Response], int]]] = [
+            (host_name(market, host), f"{host.rstrip('/')}{RULES[market].root}/time", _server_time)
+            for market, host in self._hosts
+        ]
+        if self._listing:
+            asked.append((f"listing {urlsplit(self._listing).netloc}", self._listing, _date))
+        for host, url, read in asked:
+            try:
+                offset_ms = self._offset(host, url, read)
+            except (SourceError, ValueError, KeyError, TypeError) as error:
+                LOGGER.debug("no time from %s: %s", url, error)
+                continue
+            if abs(offset_ms) > WARN_OFFSET_MS:
+                LOGGER.warning("the local clock is %.1f s off %s", -offset_ms / 1000, url)
+            return offset_ms, url
+        return 0, "local clock"
+
+    def _offset(self, host: str, url: str, read: Callable[[Response], int]) -> int:
+        params: dict[str, str | int] = (
+            {"prefix": "data/", "delimiter": "/"} if read is _date else {}
+        )
+        door = self._gate.door(host, source="clock", series="exchange time")
+        response = self._client.get(Request(url, params=params, max_bytes=MAX_BYTES), door)
+        # The exchange read its clock about halfway between question and answer.
+        return read(response) - (self._local_ms() - int(response.seconds * 500))
+
+
+def _server_time(response: Response) -> int:
+    return int(parse_json(response.body)["serverTime"])
+
+
+def _date(response: Response) -> int:
+    # Whole seconds, cut off: at most one second behind, so no kline counts as closed too early.
+    return int(parsedate_to_datetime(response.headers["date"]).timestamp() * 1000)

@@ -1,0 +1,338 @@
+"""The views over a lake, and the one SELECT a user may run on them."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from crypto_data.errors import LakeNotWritable, UsageError
+from crypto_data.harvest import AskedDay, Harvest, Offer
+from crypto_data.intervals import HOUR_MS, Interval, TimeRange
+from crypto_data.lake.feeds import Wanted, Wishes, write_wishes
+from crypto_data.lake.inventory import open_views, rebuild_database, run_statement
+from crypto_data.lake.store import Lake
+from crypto_data.partitions import day_start_ms, expected_opens
+from crypto_data.schema import KLINES, TIME, fetched_table
+from crypto_data.series import Market, Series
+
+BTC = Series("binance", Market.SPOT, "BTCUSDT", Interval.HOUR_1)
+WEEKLY = Series("binance", Market.UM, "1000PEPEUSDT", Interval.WEEK_1)
+FRIDAY = date(2024, 3, 1)
+START = day_start_ms(FRIDAY)
+NOW = int(datetime(2024, 6, 1, tzinfo=UTC).timestamp()) * 1000
+SECRET = "hunter2"  # noqa: S105
+
+
+def day(number) -> date:
+    return FRIDAY + timedelta(days=number)
+
+
+def fetched(opens_ms) -> pa.Table:
+    micros = pa.array([t * 1000 for t in opens_ms], pa.int64()).cast(TIME)
+    prices = pa.array(np.ones(len(opens_ms)))
+    plain = dict.fromkeys(("open", "high", "low", "close", "volume"), prices)
+    return fetched_table({"open_time": micros, "close_time": micros, **plain})
+
+
+def commit(root, series, one, opens, *, source="vision", lives=None, conclusive=False) -> None:
+    asked = AskedDay(conclusive=conclusive)
+    offers = (Offer(source, 0 if source == "vision" else 1, fetched(opens)),) if opens else ()
+    Lake(root).commit(
+        series,
+        "2024",
+        Harvest(("vision", "rest"), offers, {one: asked}, lives=lives, asked_ms=NOW),
+    )
+
+
+def made_lake(root) -> None:
+    """Make six days: unlisted, listing day, whole, explained hole, never asked, open hole."""
+    hours = {n: expected_opens(BTC.interval, day(n)) for n in range(6)}
+    life = (TimeRange(hours[1][8], 1 << 52),)
+    commit(root, BTC, day(0), [], lives=life)
+    commit(root, BTC, day(1), hours[1][8:], lives=life)
+    commit(root, BTC, day(2), hours[2], source="rest")
+    commit(root, BTC, day(3), hours[3][:20], lives=life, conclusive=True)
+    commit(root, BTC, day(5), [t for t in hours[5] if t not in hours[5][3:5]])
+    wishes = {
+        BTC: Wanted(FRIDAY, day(6), "vision"),
+        WEEKLY: Wanted(FRIDAY, date(2024, 3, 12), "vision"),
+    }
+    write_wishes(root, Wishes(wishes))
+
+
+def rows(root, statement) -> list:
+    return [tuple(row.values()) for row in run_statement(root, NOW, statement).to_pylist()]
+
+
+SERIES = ["exchange", "market", "symbol", "interval"]
+COLUMNS = {
+    "klines": [*SERIES, *KLINES.names],
+    "inventory": [
+        *SERIES,
+        "first_open",
+        "last_open",
+        "rows",
+        "expected_rows",
+        "missing_rows",
+        "completeness",
+        "gaps",
+        "days_complete",
+        "days_partial",
+        "days_missing",
+        "days_explained",
+        "days_unlisted",
+        "days_provisional",
+        "files",
+        "bytes",
+        "last_ingested",
+    ],
+    "coverage": [*SERIES, "day", "rows", "expected", "state", "source", "ingested_at"],
+    "gaps": [
+        *SERIES,
+        "gap_start",
+        "gap_end",
+        "missing_rows",
+        "state",
+        "attempts",
+        "last_attempt",
+        "reason",
+    ],
+}
+
+
+@pytest.mark.parametrize("filled", [True, False], ids=["filled", "empty"])
+@pytest.mark.parametrize("view", COLUMNS)
+def test_the_views_have_the_columns_of_the_contract(tmp_path, view, filled) -> None:
+    """Names of section 4 are there in an empty lake too, with the same types."""
+    if filled:
+        made_lake(tmp_path / "lake")
+    made_lake(tmp_path / "other")
+
+    table = run_statement(tmp_path / "lake", NOW, f"SELECT * FROM {view}")
+    other = run_statement(tmp_path / "other", NOW, f"SELECT * FROM {view}")
+
+    assert set(COLUMNS[view]) <= set(table.column_names)
+    assert [*table.schema.names] == other.schema.names
+    assert table.schema.types == other.schema.types
+    assert bool(table.num_rows) is filled
+
+
+def test_every_day_of_a_feed_has_its_state(tmp_path) -> None:
+    """Coverage tells unlisted, listing, whole, explained, never asked and broken days apart."""
+    made_lake(tmp_path)
+
+    found = rows(
+        tmp_path,
+        "SELECT day, rows, expected, state, source FROM coverage "
+        "WHERE symbol = 'BTCUSDT' ORDER BY day",
+    )
+
+    assert found == [
+        (day(0), 0, 0, "unlisted", ""),
+        (day(1), 16, 16, "complete", "vision"),
+        (day(2), 24, 24, "complete", "rest"),
+        (day(3), 20, 24, "explained", "vision"),
+        (day(4), 0, 24, "missing", None),
+        (day(5), 22, 24, "partial", "vision"),
+    ]
+
+
+def test_the_inventory_adds_up(tmp_path) -> None:
+    """Figures of a series are the sums of its days; a series never fetched stands there too."""
+    made_lake(tmp_path)
+
+    found = rows(
+        tmp_path,
+        "SELECT symbol, rows, expected_rows, missing_rows, round(completeness, 4), gaps, "
+        "days_complete, days_partial, days_missing, days_explained, days_unlisted, "
+        "days_provisional, files FROM inventory ORDER BY symbol",
+    )
+
+    assert found == [
+        ("1000PEPEUSDT", 0, 2, 2, 0.0, 1, 9, 0, 2, 0, 0, 0, 0),
+        ("BTCUSDT", 82, 112, 30, round(82 / 112, 4), 2, 2, 1, 1, 1, 1, 0, 1),
+    ]
+    [(first, last, size, kept)] = rows(
+        tmp_path,
+        "SELECT first_open, last_open, bytes, (SELECT count(*) FROM klines) FROM inventory "
+        "WHERE files > 0",
+    )
+    assert int(first.timestamp() * 1000) == START + 32 * HOUR_MS
+    assert int(last.timestamp() * 1000) == START + (5 * 24 + 23) * HOUR_MS
+    assert size > 0
+    assert kept == 82
+
+
+def test_gaps_tell_open_from_explained(tmp_path) -> None:
+    """An explained stretch that touches a day never asked for stays a gap of its own."""
+    made_lake(tmp_path)
+
+    found = rows(
+        tmp_path,
+        f"SELECT (epoch_ms(gap_start) - {START}) // {HOUR_MS}, "
+        f"(epoch_ms(gap_end) - {START}) // {HOUR_MS}, missing_rows, state, attempts "
+        "FROM gaps WHERE symbol = 'BTCUSDT' ORDER BY gap_start",
+    )
+
+    assert found == [
+        (92, 96, 4, "explained", 1),
+        (96, 120, 24, "open", 0),
+        (123, 125, 2, "open", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT count(*) FROM klines",
+        "WITH k AS (SELECT * FROM klines) SELECT max(close) FROM k",
+        "FROM inventory",
+        "SELECT 1;",
+        "select symbol, day from coverage order by all limit 1 -- with a remark; and more",
+        "VALUES (1)",
+        "SELECT time_bucket(INTERVAL 1 day, open_time), sum(volume) FROM klines GROUP BY ALL",
+    ],
+)
+def test_one_select_is_run(tmp_path, statement) -> None:
+    """Anything that only reads is allowed, as DuckDB writes it."""
+    made_lake(tmp_path)
+
+    assert run_statement(tmp_path, NOW, statement).num_rows >= 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("SELEKT 1", id="syntax"),
+        pytest.param("SELECT * FROM nowhere", id="no-such-table"),
+        pytest.param("SELECT 1; SELECT 2", id="two"),
+        pytest.param("SELECT 1; DROP VIEW klines", id="hidden-second"),
+        pytest.param("COPY klines TO '{root}/klines/x.parquet'", id="copy-inside"),
+        pytest.param("COPY (SELECT 1) TO '{out}/x.csv'", id="copy-outside"),
+        pytest.param("EXPORT DATABASE '{out}/x'", id="export"),
+        pytest.param("ATTACH '{out}/x.duckdb'", id="attach"),
+        pytest.param("INSTALL httpfs", id="install"),
+        pytest.param("LOAD httpfs", id="load"),
+        pytest.param("CREATE TABLE x AS SELECT 1", id="create"),
+        pytest.param("INSERT INTO held SELECT * FROM held", id="insert"),
+        pytest.param("DELETE FROM held", id="delete"),
+        pytest.param("SET enable_external_access = true", id="set"),
+        pytest.param("PRAGMA database_list", id="pragma"),
+        pytest.param("CALL pragma_version()", id="call"),
+        pytest.param("EXPLAIN ANALYZE SELECT 1", id="explain"),
+        pytest.param("PREPARE x AS SELECT 1", id="prepare"),
+        pytest.param("SELECT * FROM read_csv('{out}/secret.csv')", id="csv"),
+        pytest.param("SELECT * FROM read_text('{out}/secret.csv')", id="text"),
+        pytest.param("SELECT * FROM read_blob('{out}/secret.csv')", id="blob"),
+        pytest.param("SELECT * FROM '{out}/secret.csv'", id="bare-path"),
+        pytest.param("SELECT * FROM read_text('{root}/klines/../../secret.csv')", id="dots"),
+        pytest.param("SELECT * FROM read_text('{root}/_feeds.json')", id="beside-klines"),
+        pytest.param("SELECT * FROM read_text('/etc/passwd')", id="passwd"),
+        pytest.param("SELECT * FROM glob('/etc/*')", id="glob"),
+        pytest.param("SELECT * FROM read_parquet('http://127.0.0.1:9/x.parquet')", id="http"),
+        pytest.param("SELECT * FROM 's3://b/x.parquet'", id="s3"),
+        pytest.param("SELECT * FROM query('COPY (SELECT 1) TO ''{out}/y''')", id="query"),
+        pytest.param("SELECT * FROM sqlite_scan('{out}/x', 't')", id="sqlite"),
+        pytest.param("SELECT * FROM statement", id="python-variable"),
+        pytest.param("SELECT * FROM census", id="python-list"),
+    ],
+)
+def test_nothing_else_is_run(tmp_path, statement) -> None:
+    """No statement writes, attaches, installs, or reads beyond the klines."""
+    root, out = tmp_path / "lake", tmp_path
+    made_lake(root)
+    (out / "secret.csv").write_text(SECRET)
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+
+    with pytest.raises(UsageError) as caught:
+        run_statement(root, NOW, statement.format(root=root, out=out))
+
+    assert SECRET not in str(caught.value)
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["a'b", "a[1]", "a b", "a*b", 'a"b', "é币", "a{b,c}", "a%20b"])
+def test_the_lake_may_lie_anywhere(tmp_path, name) -> None:
+    """Quotes, brackets and spaces of a folder are no SQL and no pattern.
+
+    A `?` is missing here: DuckDB takes what follows it in a database's path for options.
+    """
+    root = tmp_path / name
+    made_lake(root)
+    made_lake(tmp_path / "a1")  # what `a[1]` would match
+
+    assert rows(root, "SELECT count(*), count(DISTINCT symbol) FROM klines") == [(82, 1)]
+    with duckdb.connect(str(rebuild_database(root, NOW)), read_only=True) as database:
+        assert database.execute("SELECT count(*) FROM klines").fetchall() == [(82,)]
+
+
+def test_a_relative_lake_is_read(tmp_path, monkeypatch) -> None:
+    """The root as configured may be relative to where the command runs."""
+    made_lake(tmp_path / "lake")
+    monkeypatch.chdir(tmp_path)
+    root = (tmp_path / "lake").relative_to(tmp_path)
+
+    assert rows(root, "SELECT count(*) FROM klines") == [(82,)]
+
+
+def test_the_database_is_replaced_while_a_reader_has_it_open(tmp_path) -> None:
+    """A reader keeps the old inventory, the next one finds the new; klines are always as is."""
+    made_lake(tmp_path)
+    path = rebuild_database(tmp_path, NOW)
+    missing = "SELECT missing_rows FROM inventory WHERE symbol = 'BTCUSDT'"
+
+    with duckdb.connect(str(path), read_only=True) as old:
+        commit(tmp_path, BTC, day(4), expected_opens(BTC.interval, day(4)))
+        assert rebuild_database(tmp_path, NOW) == path
+        kept = old.execute(missing).fetchall()
+        count = old.execute("SELECT count(*) FROM klines").fetchall()
+    with duckdb.connect(str(path), read_only=True) as new:
+        assert (kept, new.execute(missing).fetchall()) == ([(30,)], [(6,)])
+        assert count == [(106,)]
+
+    assert [p.name for p in tmp_path.iterdir() if "lake.duckdb" in p.name] == ["lake.duckdb"]
+
+
+def test_the_database_opens_in_the_older_duckdb(tmp_path) -> None:
+    """Its storage is that of version 1.5, which viewers and shells still have."""
+    made_lake(tmp_path)
+
+    with duckdb.connect(str(rebuild_database(tmp_path, NOW)), read_only=True) as database:
+        [(tags,)] = database.execute(
+            "SELECT tags FROM duckdb_databases() WHERE database_name = 'lake'"
+        ).fetchall()
+
+    assert "v1.5" in str(tags)
+
+
+def test_a_leftover_of_a_killed_rebuild_does_no_harm(tmp_path, monkeypatch) -> None:
+    """In a container the next process has the number of the killed one, and its file's name."""
+    made_lake(tmp_path)
+    leftover = tmp_path / "left.tmp"
+    with duckdb.connect(str(leftover)) as database:
+        database.execute("CREATE TABLE day_runs (x INTEGER)")
+    monkeypatch.setattr("crypto_data.lake.inventory.temporary_of", lambda _path: leftover)
+
+    with duckdb.connect(str(rebuild_database(tmp_path, NOW)), read_only=True) as database:
+        assert database.execute("SELECT count(*) FROM inventory").fetchall() == [(2,)]
+
+
+def test_a_database_that_cannot_be_written_is_an_error_of_the_lake(tmp_path) -> None:
+    """Whatever DuckDB or the system refuses names the path, and the old file stays."""
+    made_lake(tmp_path)
+    (tmp_path / "lake.duckdb").mkdir()
+    (tmp_path / "lake.duckdb" / "inside").write_bytes(b"")
+
+    with pytest.raises(LakeNotWritable, match=r"lake\.duckdb"):
+        rebuild_database(tmp_path, NOW)
+
+
+def test_views_can_be_opened_without_a_lake(tmp_path) -> None:
+    """A folder that is not there yet is an empty lake, and is not made by looking."""
+    with open_views(tmp_path / "none", NOW) as connection:
+        assert connection.execute("SELECT count(*) FROM klines").fetchall() == [(0,)]
+
+    assert list(tmp_path.iterdir()) == []
