@@ -151,4 +151,4 @@ class LakeBusy(LakeError):
 
 
 class LakeNotWritable(LakeError):
-    """The lake cannot be written: disk full, read-only or no permission. Old files are untouched."""
+    """The lake cannot be written (full, read-only, not permitted); old files are untouched."""

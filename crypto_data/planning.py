@@ -15,6 +15,7 @@ from crypto_data.intervals import Interval
 from crypto_data.lake.feeds import Wanted
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end, days_in, expected_count, group_days, periods_of
+from crypto_data.selection import Selection
 from crypto_data.series import Series
 
 # Gaps this close together are asked for in one run: a run costs more than looking at a few days
@@ -27,18 +28,6 @@ MOST_RUNS = 20
 ZIPPED_BYTES_A_ROW = 48
 STORED_BYTES_A_ROW = 58
 REST_PAGE_ROWS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which series and days are meant; empty means all. `end` is exclusive."""
-
-    exchanges: tuple[str, ...] = ()
-    markets: tuple[str, ...] = ()
-    symbols: tuple[str, ...] = ()
-    intervals: tuple[str, ...] = ()
-    start: date | None = None
-    end: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +69,25 @@ def wanted_series(catalog: Catalog) -> dict[Series, Wanted]:
     }
 
 
-def choose_series(catalog: Catalog, filters: Filters) -> dict[Series, Feed]:
-    """Return the configured series that the filters name.
+def choose_series(catalog: Catalog, selection: Selection) -> dict[Series, Feed]:
+    """Return the configured series that a selection names.
 
     Raises:
-        UsageError: a filter names nothing that is configured; the message says what is, nearest
-            first, or the dates make no range.
+        UsageError: it names what is not configured; the message says what is, nearest
+            first.
     """
-    if filters.start and filters.end and filters.end <= filters.start:
-        raise UsageError(f"--end {filters.end} is not after --start {filters.start}")
     every = catalog.all_series()
-    _check_known("--exchange", filters.exchanges, {series.exchange for series in every})
-    _check_known("--market", filters.markets, {str(series.market) for series in every})
-    _check_known("--symbols", filters.symbols, {series.symbol for series in every})
-    intervals = tuple(str(_interval(text)) for text in filters.intervals)
+    _check_known("--exchange", selection.exchanges, {series.exchange for series in every})
+    _check_known("--market", selection.markets, {str(series.market) for series in every})
+    _check_known("--symbols", selection.symbols, {series.symbol for series in every})
+    intervals = tuple(str(_interval(text)) for text in selection.intervals)
     _check_known("--intervals", intervals, {str(series.interval) for series in every})
     chosen = {
         series: feed
         for series, feed in every.items()
-        if (not filters.exchanges or series.exchange in filters.exchanges)
-        and (not filters.markets or str(series.market) in filters.markets)
-        and (not filters.symbols or series.symbol in filters.symbols)
+        if (not selection.exchanges or series.exchange in selection.exchanges)
+        and (not selection.markets or str(series.market) in selection.markets)
+        and (not selection.symbols or series.symbol in selection.symbols)
         and (not intervals or str(series.interval) in intervals)
     }
     if not chosen:
@@ -126,7 +113,9 @@ def _check_known(option: str, asked: Iterable[str], known: set[str]) -> None:
             raise UsageError(f"{option}: {name!r} is not configured; {hint}configured: {listed}")
 
 
-def find_needs(lake: Lake, chosen: dict[Series, Feed], filters: Filters, now_ms: int) -> list[Need]:
+def find_needs(
+    lake: Lake, chosen: dict[Series, Feed], selection: Selection, now_ms: int
+) -> list[Need]:
     """Return what each chosen series lacks up to its last closed day; settled series are left out.
 
     Raises:
@@ -134,17 +123,17 @@ def find_needs(lake: Lake, chosen: dict[Series, Feed], filters: Filters, now_ms:
     """
     needs = []
     for series, feed in chosen.items():
-        first, end = _asked_days(series, feed, filters, now_ms)
+        first, end = _asked_days(series, feed, selection, now_ms)
         days, rows = _unsettled(lake, series, feed.sources[0], (first, end), now_ms)
         if days:
             needs.append(Need(series, feed, tuple(days), rows))
     return needs
 
 
-def _asked_days(series: Series, feed: Feed, filters: Filters, now_ms: int) -> tuple[date, date]:
-    first = max(feed.start, filters.start or feed.start)
+def _asked_days(series: Series, feed: Feed, selection: Selection, now_ms: int) -> tuple[date, date]:
+    first = max(feed.start, selection.start or feed.start)
     closed = closed_end(series.interval, now_ms)
-    return first, min(closed, feed.end or closed, filters.end or closed)
+    return first, min(closed, feed.end or closed, selection.end or closed)
 
 
 def _unsettled(

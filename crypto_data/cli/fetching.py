@@ -13,7 +13,6 @@ from crypto_data.ingest import DayReport
 from crypto_data.lake.feeds import Wishes, read_wishes, write_wishes
 from crypto_data.lake.store import Lake
 from crypto_data.planning import (
-    Filters,
     Need,
     choose_series,
     estimate,
@@ -21,24 +20,25 @@ from crypto_data.planning import (
     plan_runs,
     wanted_series,
 )
+from crypto_data.selection import Selection
 from crypto_data.series import Series
 
 # On loopback and on a fast line alike, measured: the archive gives this many rows a second.
 ROWS_A_SECOND = 300_000
 
 
-def find_work(catalog: Catalog, filters: Filters) -> list[Need]:
+def find_work(catalog: Catalog, chosen: Selection) -> list[Need]:
     """Return what the chosen series lack, and note in the lake what it is asked to hold."""
     lake = Lake(catalog.lake)
-    chosen = choose_series(catalog, filters)
+    series = choose_series(catalog, chosen)
     ahead_ms = read_wishes(lake.root).clock_ahead_ms
     write_wishes(lake.root, Wishes(wanted_series(catalog), ahead_ms))
-    return find_needs(lake, chosen, filters, local_ms() + ahead_ms)
+    return find_needs(lake, series, chosen, local_ms() + ahead_ms)
 
 
 def print_plan(needs: Sequence[Need], form: Format) -> None:
     """Print what a backfill would ask for."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for need in needs:
         cost = estimate([need])
         rows.append(

@@ -5,7 +5,8 @@ import os
 from crypto_data.catalog import Catalog, Feed
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import print_rows
-from crypto_data.lake.inventory import Selection, read_view
+from crypto_data.lake.inventory import read_view
+from crypto_data.selection import Selection
 
 _COLUMNS = (
     "feed", "schedule", "last_run", "result", "last_success", "errors_in_a_row", "series",

@@ -25,12 +25,12 @@ from crypto_data.cli.options import (
     Output,
     Start,
     Symbols,
-    parse_day,
     read_catalog,
+    select,
     set_up_logging,
-    split_list,
 )
 from crypto_data.errors import CatalogError, CryptoDataError, UsageError
+from crypto_data.selection import Selection
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -99,8 +99,8 @@ def backfill(
     for what is still missing.
     """
     set_up_logging(log_level)
-    filters = _filters(exchange, market, symbols, intervals, start, end)
-    raise typer.Exit(_fetch(config, filters, dry_run=dry_run, parallel=parallel, form=form))
+    chosen = select(exchange, market, symbols, intervals, start, end)
+    raise typer.Exit(_fetch(config, chosen, dry_run=dry_run, parallel=parallel, form=form))
 
 
 @app.command(epilog="Example, in a crontab: 45 0 * * * crypto-data collect --config /etc/my.yaml")
@@ -109,17 +109,16 @@ def collect(
 ) -> None:
     """Bring all feeds up to the last closed day, then exit."""
     set_up_logging(log_level)
-    raise typer.Exit(_fetch(config, (), dry_run=False, parallel=0, form=form))
+    raise typer.Exit(_fetch(config, Selection(), dry_run=False, parallel=0, form=form))
 
 
 def _fetch(
-    config: Path | None, filters: tuple[object, ...], *, dry_run: bool, parallel: int, form: Format
+    config: Path | None, chosen: Selection, *, dry_run: bool, parallel: int, form: Format
 ) -> int:
     from crypto_data.cli import fetching
-    from crypto_data.planning import Filters
 
     catalog = read_catalog(config)
-    needs = fetching.find_work(catalog, Filters(*filters))
+    needs = fetching.find_work(catalog, chosen)
     if dry_run:
         fetching.print_plan(needs, form)
         return 0
@@ -128,25 +127,6 @@ def _fetch(
         if form is Format.TABLE:
             return 0
     return fetching.fetch(catalog, needs, parallel=parallel, form=form)
-
-
-def _filters(
-    exchange: list[str] | None,
-    market: list[str] | None,
-    symbols: str | None,
-    intervals: str | None,
-    start: str | None,
-    end: str | None,
-) -> tuple[object, ...]:
-    """Return the fields of a `planning.Filters` or an `inventory.Selection`, in their order."""
-    return (
-        tuple(exchange or ()),
-        tuple(market or ()),
-        split_list(symbols),
-        split_list(intervals),
-        parse_day("--start", start),
-        parse_day("--end", end),
-    )
 
 
 @app.command(epilog="Example: crypto-data inventory --market spot --format json")
@@ -159,8 +139,8 @@ def inventory(
     form: Output = Format.TABLE,
 ) -> None:
     """Show what the lake holds, a line a series."""
-    selection = _filters(exchange, market, symbols, intervals, None, None)
-    _print_view(config, "inventory", selection, form)
+    chosen = select(exchange, market, symbols, intervals)
+    _print_view(config, "inventory", chosen, form)
 
 
 @app.command(epilog="Example: crypto-data coverage --symbols BTCUSDT --intervals 1m")
@@ -175,8 +155,8 @@ def coverage(
     form: Output = Format.TABLE,
 ) -> None:
     """Show the state and source of every day; a table joins neighbouring days that are alike."""
-    selection = _filters(exchange, market, symbols, intervals, start, end)
-    _print_view(config, "coverage", selection, form)
+    chosen = select(exchange, market, symbols, intervals, start, end)
+    _print_view(config, "coverage", chosen, form)
 
 
 @app.command(epilog="Example: crypto-data gaps --format csv > gaps.csv")
@@ -191,17 +171,14 @@ def gaps(
     form: Output = Format.TABLE,
 ) -> None:
     """Show every stretch of absent klines: open ones, and those that are explained."""
-    selection = _filters(exchange, market, symbols, intervals, start, end)
-    _print_view(config, "gaps", selection, form)
+    chosen = select(exchange, market, symbols, intervals, start, end)
+    _print_view(config, "gaps", chosen, form)
 
 
-def _print_view(
-    config: Path | None, view: str, selection: tuple[object, ...], form: Format
-) -> None:
+def _print_view(config: Path | None, view: str, chosen: Selection, form: Format) -> None:
     from crypto_data.cli.views import print_view
-    from crypto_data.lake.inventory import Selection
 
-    print_view(read_catalog(config).lake, view, Selection(*selection), form)
+    print_view(read_catalog(config).lake, view, chosen, form)
 
 
 @app.command(epilog="Example: crypto-data status")

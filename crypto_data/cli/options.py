@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crypto_data.errors import UsageError
+from crypto_data.selection import Selection
 
 if TYPE_CHECKING:
     from crypto_data.catalog import Catalog
@@ -62,6 +63,29 @@ Intervals = Annotated[
 ]
 Start = Annotated[str | None, typer.Option(help="First UTC day, such as 2024-01-01.")]
 End = Annotated[str | None, typer.Option(help="First UTC day that is left out.")]
+
+
+def select(
+    exchange: list[str] | None,
+    market: list[str] | None,
+    symbols: str | None,
+    intervals: str | None,
+    start: str | None = None,
+    end: str | None = None,
+) -> Selection:
+    """Return what the options of a command choose.
+
+    Raises:
+        UsageError: a day cannot be read, or they make no range.
+    """
+    return Selection(
+        tuple(exchange or ()),
+        tuple(market or ()),
+        split_list(symbols),
+        split_list(intervals),
+        parse_day("--start", start),
+        parse_day("--end", end),
+    )
 
 
 def split_list(text: str | None) -> tuple[str, ...]:

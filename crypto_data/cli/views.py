@@ -1,15 +1,16 @@
 """What the commands `inventory`, `coverage`, `gaps` and `sql` print of the lake."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import Row, print_rows, show_bytes
-from crypto_data.lake.inventory import Selection, read_view, run_statement
+from crypto_data.lake.inventory import read_view, run_statement
+from crypto_data.selection import Selection
 
+_SHORT = ("explained", "partial", "missing")
 STATES = ("complete", "provisional", "explained", "unlisted", "partial", "missing")
 
 
@@ -52,22 +53,22 @@ def _count_days(row: Row) -> str:
 
 
 def _coverage(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Neighbouring days of one state and source stand in one line."""
-    for series, of_series in groupby(rows, key=series_of):
-        stretch: list[Row] = []
-        for row in of_series:
-            if stretch and not _continues(stretch[-1], row):
-                yield _stretch(series, stretch)
-                stretch = []
-            stretch.append(row)
-        yield _stretch(series, stretch)
+    """Neighbouring days that are alike stand in one line.
+
+    Days on which no kline opens (most days of 1w) are left out.
+    """
+    due = [row for row in rows if row["expected"] or row["rows"] or row["state"] != "complete"]
+    for (series, *_), stretch in groupby(due, key=_likeness):
+        yield _stretch(series, list(stretch))
 
 
-def _continues(before: Row, row: Row) -> bool:
-    alike = ("state", "source", "reason")
-    return row["day"] - before["day"] == timedelta(days=1) and all(
-        row[name] == before[name] for name in alike
-    )
+def _likeness(row: Row) -> tuple[str, ...]:
+    return (series_of(row), row["state"], row["source"] or "", _why(row))
+
+
+def _why(row: Row) -> str:
+    """Return why a day fell short; a settled day needs no excuse."""
+    return row["reason"] or "" if row["state"] in _SHORT else ""
 
 
 def _stretch(series: str, days: Sequence[Row]) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def _stretch(series: str, days: Sequence[Row]) -> dict[str, Any]:
         "source": days[0]["source"] or None,
         "rows": sum(day["rows"] for day in days),
         "expected": sum(day["expected"] for day in days),
-        "why": days[0]["reason"] or "",
+        "why": _why(days[0]),
     }
 
 

@@ -16,7 +16,7 @@ from crypto_data.lake.feeds import Wanted, Wishes, read_wishes
 from crypto_data.lake.layout import find_parts
 from crypto_data.lake.ledger import DayRun
 from crypto_data.lake.part import read_footer
-from crypto_data.partitions import ONE_DAY, archive_final_ms, closed_end, day_of
+from crypto_data.partitions import ONE_DAY, archive_final_ms, closed_end, day_of, span_of_days
 from crypto_data.series import Series
 
 
@@ -183,16 +183,24 @@ def _daily_gaps(series: Series, runs: Iterable[StateRun]) -> Iterator[Gap]:
         if not (run.state.is_gap or run.state is DayState.EXPLAINED):
             continue
         facts = run.facts or DayFacts()
-        for number in range(run.days):
-            for span in absent_ranges(run.facts, series.interval, run.first + number * ONE_DAY):
-                yield Gap(
-                    span,
-                    count_open_times(series.interval, span),
-                    run.state.is_gap,
-                    facts.attempts,
-                    facts.asked_ms,
-                    facts.reason or ("never asked for" if run.facts is None else ""),
-                )
+        for span in _absent_spans(series, run):
+            yield Gap(
+                span,
+                count_open_times(series.interval, span),
+                run.state.is_gap,
+                facts.attempts,
+                facts.asked_ms,
+                facts.reason or ("never asked for" if run.facts is None else ""),
+            )
+
+
+def _absent_spans(series: Series, run: StateRun) -> Iterator[TimeRange]:
+    if series.interval.is_intraday and not (run.facts and run.facts.absent):
+        # Whole days: years that were never asked for are one stretch, not thousands.
+        yield span_of_days(run.first, run.end)
+        return
+    for number in range(run.days):
+        yield from absent_ranges(run.facts, series.interval, run.first + number * ONE_DAY)
 
 
 def _join(one: Gap, next_one: Gap) -> Gap | None:

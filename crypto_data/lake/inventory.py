@@ -5,8 +5,6 @@ The only module that speaks to DuckDB. What a day's state is, is judged by `lake
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +34,6 @@ def open_views(root: Path, local_ms: int) -> duckdb.DuckDBPyConnection:
     connection = _connect(":memory:")
     _define_views(connection, root, take_census(root, local_ms))
     return connection
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which series and days of a view are wanted; empty means all. `end` is exclusive."""
-
-    exchanges: tuple[str, ...] = ()
-    markets: tuple[str, ...] = ()
-    symbols: tuple[str, ...] = ()
-    intervals: tuple[str, ...] = ()
-    start: date | None = None
-    end: date | None = None
 
 
 # The columns of each view that say when a row begins and ends; an inventory row has no day.

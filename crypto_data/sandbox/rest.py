@@ -115,7 +115,7 @@ class Rest:
 
     def _oldest(self, request: KlinesRequest, window: TimeRange, now_ms: int) -> Bars:
         blocks, count, cursor = [], 0, window.start_ms
-        step_ms = request.limit * request.interval.length_ms
+        step_ms = _stride_ms(request)
         while count < request.limit and cursor < window.end_ms:
             span = TimeRange(cursor, min(cursor + step_ms, window.end_ms))
             blocks.append(self._bars(request, span, now_ms))
@@ -126,7 +126,7 @@ class Rest:
     def _newest(self, request: KlinesRequest, window: TimeRange, now_ms: int) -> Bars:
         blocks: list[Bars] = []
         count, cursor = 0, window.end_ms
-        step_ms = request.limit * request.interval.length_ms
+        step_ms = _stride_ms(request)
         while count < request.limit and cursor > window.start_ms:
             span = TimeRange(max(cursor - step_ms, window.start_ms), cursor)
             blocks.insert(0, self._bars(request, span, now_ms))
@@ -151,6 +151,11 @@ class Rest:
             "symbols": [_symbol_info(symbol, now_ms) for symbol in listed],
         }
         return json.dumps(info, ensure_ascii=False).encode()
+
+
+def _stride_ms(request: KlinesRequest) -> int:
+    """Return how far one look reaches: a page, but a month at least, to cross dead stretches."""
+    return max(request.limit * request.interval.length_ms, Interval.MONTH_1.length_ms)
 
 
 def read_request(values: dict[str, str], market: Market, exchange: Exchange) -> KlinesRequest:

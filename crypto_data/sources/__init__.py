@@ -1,1 +1,1 @@
-"""Places klines come from: the protocol, the exchange's archive and REST API, and the failover over them."""
+"""Places klines come from: archive, REST, and the failover chain over them."""

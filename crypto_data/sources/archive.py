@@ -12,7 +12,8 @@ from urllib.parse import quote, urlsplit
 
 from crypto_data.catalog import VisionAddress
 from crypto_data.errors import Absent, Broken
-from crypto_data.partitions import day_start_ms, period_days
+from crypto_data.intervals import TimeRange
+from crypto_data.partitions import period_days, span_of_days
 from crypto_data.series import Market, Series
 from crypto_data.sources.archive_file import (
     SOURCE,
@@ -88,8 +89,8 @@ class Archive:
         prefix = f"{archive_folder(month.series, monthly=False)}{month.stem}"
         return self.listing.files(prefix, door)
 
-    def first_start_ms(self, series: Series) -> int | None:
-        """Return the start of a series' first file, epoch milliseconds; None without any file.
+    def first_file(self, series: Series) -> TimeRange | None:
+        """Return the day or month of a series' first file; None without any file.
 
         Raises:
             SourceError: the listing could not be read.
@@ -99,7 +100,7 @@ class Archive:
         day = self._first_period(archive_folder(series, monthly=False), series, door)
         if month is None or (day is not None and day[:7] <= month):
             month = day  # the first month begins with its first day's file, where that exists
-        return None if month is None else day_start_ms(period_days(month)[0])
+        return None if month is None else span_of_days(*period_days(month))
 
     def symbols(self, market: Market) -> list[str]:
         """Return every symbol the archive has ever had in a market, delisted ones too.

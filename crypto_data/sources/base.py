@@ -62,13 +62,14 @@ class Answer:
 class Lifetime:
     """When a series has klines at one source, as far as that source knows.
 
-    `first_ms` is the open time of the first kline (or start of the first file), None when the
-    source has nothing at all. `last_ms` is the end of the last, given only when the symbol has
-    stopped trading there.
+    `first_ms` is the open time of the first kline, None when the source has nothing at all. An
+    archive knows its first file only: the first kline opens up to `slack_ms` after `first_ms`.
+    `last_ms` is the end of the last kline, given only when the symbol has stopped trading.
     """
 
     first_ms: int | None
     last_ms: int | None = None
+    slack_ms: int = 0
 
 
 class Source(Protocol):

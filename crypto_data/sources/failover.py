@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_data.coverage import ARCHIVE, SourceAnswer, find_gaps
+from crypto_data.coverage import SourceAnswer, find_gaps
 from crypto_data.errors import Attempt, Rejected, SourceError
 from crypto_data.harvest import AskedDay, Harvest, Offer
 from crypto_data.intervals import TimeRange, merge_ranges
-from crypto_data.partitions import archive_final_ms, day_of, day_range, days_touched
+from crypto_data.partitions import archive_final_ms, day_range, days_touched
 from crypto_data.schema import epoch_ms
 from crypto_data.series import Series
 from crypto_data.sources.base import Answer, Lifetime, Outcome, Source, Trust
@@ -118,10 +118,9 @@ class FailoverChain:
         known = self._lifetimes(series)
         if len(known) < len(self._sources):
             return None
-        starts = [life.first_ms for life in known.values() if life.first_ms is not None]
-        if not starts:
+        if all(life.first_ms is None for life in known.values()):
             return ()
-        start_ms = _life_start(known, first_open_ms)
+        start_ms = _life_start(known.values(), first_open_ms)
         ends = [life.last_ms for life in known.values() if life.last_ms is not None]
         return (TimeRange(start_ms, max([*ends, start_ms]) if ends else END_OF_TIME_MS),)
 
@@ -139,21 +138,21 @@ class FailoverChain:
         return known
 
 
-def _life_start(known: dict[str, Lifetime], first_open_ms: int | None) -> int:
-    """Return the first kline's open time: exact from an API, else the first row at hand."""
-    exact = [
-        life.first_ms
-        for name, life in known.items()
-        if name != ARCHIVE and life.first_ms is not None
-    ]
+def _life_start(lifetimes: Iterable[Lifetime], first_open_ms: int | None) -> int:
+    """Return the first kline's open time: exact from an API, else the first row at hand.
+
+    The start of an archive's first file stands only where nothing exact lies within that file.
+    """
+    known = [(life.first_ms, life.slack_ms) for life in lifetimes if life.first_ms is not None]
+    exact = [first_ms for first_ms, slack_ms in known if not slack_ms]
     if first_open_ms is not None:
         exact.append(first_open_ms)
-    archived_ms = known[ARCHIVE].first_ms if ARCHIVE in known else None
-    if archived_ms is None:
-        return min(exact)
-    if exact and day_of(min(exact)) <= day_of(archived_ms):
-        return min(exact)
-    return archived_ms
+    vague = [
+        first_ms
+        for first_ms, slack_ms in known
+        if slack_ms and not any(time_ms <= first_ms + slack_ms for time_ms in exact)
+    ]
+    return min([*exact, *vague])
 
 
 class _Tally:
@@ -186,9 +185,7 @@ class _Tally:
         for position, day in enumerate(day for day in answer.days if day in self.days):
             # What belongs to the answer as a whole is counted once, with its first day.
             first = position == 0
-            self._note(
-                day, answer, set_aside if first else {}, answer.attempts if first else 0
-            )
+            self._note(day, answer, set_aside if first else {}, answer.attempts if first else 0)
 
     def _offer(self, answer: Answer, rank: int, set_aside: dict[str, int]) -> None:
         rows = cut(answer.rows, self._whole_days)

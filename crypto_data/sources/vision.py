@@ -74,14 +74,17 @@ class VisionSource:
             yield visit.answer(visit.left, outcome_of(error), error.detail)
 
     def lifetime(self, series: Series) -> Lifetime:
-        """Return the start of the series' first file; the archive tells of no end.
+        """Return the start of the series' first file, and its length as slack; no end is told.
 
         Raises:
             SourceError: the listing could not be read.
         """
         if _unsupported(series):
             return Lifetime(None)
-        return Lifetime(self.archive.first_start_ms(series))
+        first = self.archive.first_file(series)
+        if first is None:
+            return Lifetime(None)
+        return Lifetime(first.start_ms, slack_ms=first.end_ms - first.start_ms)
 
     def symbols(self, market: Market) -> list[str]:
         """Return every symbol the archive has ever had in a market, delisted ones too.
