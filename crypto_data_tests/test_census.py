@@ -124,6 +124,7 @@ def test_gaps_join_across_days_but_not_across_kinds(tmp_path) -> None:
                 rows=23, absent=(morning,), explained=True, attempts=3, asked_ms=9, answers=answers
             ),
             day(2): DayFacts(attempts=2),
+            day(3): DayFacts(explained=True),
         },
     )
 
@@ -132,6 +133,7 @@ def test_gaps_join_across_days_but_not_across_kinds(tmp_path) -> None:
     assert [(gap.span, gap.missing_rows, gap.is_open) for gap in gaps] == [
         (TimeRange(evening.start_ms, morning.end_ms), 3, False),
         (TimeRange(START + 2 * DAY_MS, START + 3 * DAY_MS), 24, True),
+        (TimeRange(START + 3 * DAY_MS, START + 4 * DAY_MS), 24, False),
     ]
     assert (gaps[0].attempts, gaps[0].asked_ms, gaps[0].reason) == (3, 9, "rest: nothing")
 

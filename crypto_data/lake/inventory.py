@@ -16,6 +16,7 @@ from crypto_data.lake.census import SeriesCensus, take_census
 from crypto_data.lake.layout import DATABASE
 from crypto_data.lake.part import sync_folder, temporary_of, writing
 from crypto_data.lake.views import COVERAGE, GAPS, INVENTORY, TABLES, VIEWS, klines_view, literal
+from crypto_data.selection import Selection
 
 # Files of the newest DuckDB could not be opened by older shells and viewers.
 STORAGE_VERSION = "v1.5.0"
