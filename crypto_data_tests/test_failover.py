@@ -223,6 +223,7 @@ def test_a_broken_monthly_file_beside_a_good_daily_is_no_hindrance() -> None:
 
 
 LISTED = START + 8 * HOUR_MS
+ARCHIVED = Lifetime(START, slack_ms=DAY_MS)  # the first file is Monday's
 
 
 @pytest.mark.parametrize(
@@ -236,21 +237,22 @@ LISTED = START + 8 * HOUR_MS
             (START - 100 * DAY_MS, END_OF_TIME_MS),
             id="delisted-at-rest-and-forgotten",
         ),
+        pytest.param((ARCHIVED, Lifetime(LISTED)), (LISTED, END_OF_TIME_MS), id="exact-from-rest"),
         pytest.param(
-            (Lifetime(START), Lifetime(LISTED)), (LISTED, END_OF_TIME_MS), id="exact-from-rest"
-        ),
-        pytest.param(
-            (Lifetime(START), Lifetime(START + 5 * DAY_MS)),
+            (ARCHIVED, Lifetime(START + 5 * DAY_MS)),
             (START, END_OF_TIME_MS),
             id="archive-goes-further-back",
         ),
         pytest.param(
-            (Lifetime(START + 5 * DAY_MS), Lifetime(LISTED)),
+            (ARCHIVED, Lifetime(START + DAY_MS)), (START, END_OF_TIME_MS), id="one-day-further-back"
+        ),
+        pytest.param(
+            (Lifetime(START + 5 * DAY_MS, slack_ms=DAY_MS), Lifetime(LISTED)),
             (LISTED, END_OF_TIME_MS),
             id="rest-goes-further-back",
         ),
         pytest.param(
-            (Lifetime(START), Lifetime(LISTED, LISTED + DAY_MS)),
+            (ARCHIVED, Lifetime(LISTED, LISTED + DAY_MS)),
             (LISTED, LISTED + DAY_MS),
             id="delisted",
         ),
@@ -264,6 +266,18 @@ def test_when_a_symbol_lived(lives, expected) -> None:
 
     assert harvest.lives == (None if expected is None else (TimeRange(*expected),))
     assert harvest.days[MONDAY].conclusive is (expected is not None)
+
+
+def test_a_first_file_that_is_broken_does_not_move_the_listing() -> None:
+    """Monday's file exists, so Monday is no day before the listing, though Tuesday's came first."""
+    only = FakeSource(
+        "vision", {MONDAY: {"outcome": Outcome.BROKEN}, TUESDAY: whole(TUESDAY)}, life=ARCHIVED
+    )
+
+    harvest = chain(only).fill(SERIES, [TimeRange(START, START + 2 * DAY_MS)])
+
+    assert harvest.lives == (TimeRange(START, END_OF_TIME_MS),)
+    assert not harvest.days[MONDAY].conclusive
 
 
 def test_an_unknown_symbol_is_never_explained() -> None:

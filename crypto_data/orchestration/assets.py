@@ -92,7 +92,12 @@ def _asset_out(feed: Feed, series: Series, key: dg.AssetKey) -> dg.AssetOut:
             "metadata: rows, expected, state, source."
         ),
         metadata={SERIES_METADATA: str(series), "symbol": series.symbol},
-        tags={"exchange": series.exchange, "market": series.market, "interval": series.interval},
+        # Plain text: Dagster stores tags as they are, and no enum of ours.
+        tags={
+            "exchange": series.exchange,
+            "market": str(series.market),
+            "interval": str(series.interval),
+        },
         kinds={"parquet"},
     )
 

@@ -63,7 +63,7 @@ class Lifetime:
     """When a series has klines at one source, as far as that source knows.
 
     `first_ms` is the open time of the first kline, None when the source has nothing at all. An
-    archive knows its first file only: the first kline opens up to `slack_ms` after `first_ms`.
+    archive knows its first file only: the first kline opens less than `slack_ms` after `first_ms`.
     `last_ms` is the end of the last kline, given only when the symbol has stopped trading.
     """
 

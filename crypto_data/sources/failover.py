@@ -150,7 +150,7 @@ def _life_start(lifetimes: Iterable[Lifetime], first_open_ms: int | None) -> int
     vague = [
         first_ms
         for first_ms, slack_ms in known
-        if slack_ms and not any(time_ms <= first_ms + slack_ms for time_ms in exact)
+        if slack_ms and not any(time_ms < first_ms + slack_ms for time_ms in exact)
     ]
     return min([*exact, *vague])
 
