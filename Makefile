@@ -36,7 +36,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/python -m crypto_data.demo
+	$(BIN)/python -m demo
 
 test: $(READY)
 	$(BIN)/pytest -n 2

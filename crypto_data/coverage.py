@@ -15,6 +15,9 @@ import numpy as np
 from crypto_data.intervals import Interval, TimeRange, count_open_times, merge_ranges, open_times
 from crypto_data.partitions import archive_final_ms, day_range, expected_count
 
+# Outcomes that a source gives no words of its own.
+_WORDS = {"served": "has no more", "nothing": "has none"}
+
 SERVED = "served"  # the outcome of a source that handed over all it has
 ARCHIVE = "vision"  # the only source that may publish a day later than it closed
 
@@ -65,11 +68,12 @@ class DayFacts:
 
     @property
     def reason(self) -> str:
-        """Return what each source said that did not serve, in its own words."""
+        """Return why the day is not all from its best source, in the sources' own words."""
+        short = bool(self.absent) or not self.rows
         return "; ".join(
-            f"{answer.source}: {answer.detail or answer.outcome}"
+            f"{answer.source}: {answer.detail or _WORDS.get(answer.outcome, answer.outcome)}"
             for answer in self.answers
-            if answer.outcome != SERVED or answer.detail
+            if short or answer.outcome != SERVED or answer.detail
         )
 
 

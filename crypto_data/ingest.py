@@ -266,17 +266,19 @@ def _report_day(
     asked: AskedDay | None,
 ) -> DayReport:
     known = facts or DayFacts()
-    best = chain.ranking[0]
+    state = _state(series, day, facts, chain)
+    sources = [source for source, _ in known.sources]
+    as_wished = state is DayState.COMPLETE and sources == [chain.ranking[0]]
     return DayReport(
         day=day,
-        state=_state(series, day, facts, chain),
+        state=state,
         rows=known.rows,
         expected=day_expected(facts, series.interval, day),
-        source="+".join(source for source, _ in known.sources),
+        source="+".join(sources),
         asked=asked is not None,
         requests=asked.requests if asked else 0,
         seconds=asked.seconds if asked else 0.0,
         attempts=known.attempts,
-        failovers="" if [source for source, _ in known.sources] == [best] else known.reason,
+        failovers="" if as_wished or state is DayState.UNLISTED else known.reason,
         set_aside=known.set_aside,
     )

@@ -135,7 +135,7 @@ def test_gaps_join_across_days_but_not_across_kinds(tmp_path) -> None:
         (TimeRange(START + 2 * DAY_MS, START + 3 * DAY_MS), 24, True),
         (TimeRange(START + 3 * DAY_MS, START + 4 * DAY_MS), 24, False),
     ]
-    assert (gaps[0].attempts, gaps[0].asked_ms, gaps[0].reason) == (3, 9, "rest: nothing")
+    assert (gaps[0].attempts, gaps[0].asked_ms, gaps[0].reason) == (3, 9, "rest: has none")
 
 
 def test_gaps_and_missing_rows_agree(tmp_path) -> None:

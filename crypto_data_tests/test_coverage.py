@@ -212,7 +212,7 @@ def test_a_reason_is_each_sources_own_words() -> None:
         )
     )
 
-    assert facts.reason == "vision: 404; rest: down; b: cut short"
+    assert facts.reason == "vision: 404; rest: down; a: has no more; b: cut short"
 
 
 def test_the_six_states_are_spelled_as_in_the_contract() -> None:

@@ -36,11 +36,12 @@ class FailoverIOManager(dg.ConfigurableIOManager):
         hands over its klines, `schema.KLINES`, which are committed here.
         """
         if isinstance(obj, SeriesReport):
-            written, rows = obj.bytes_written, sum(day.rows for day in obj.days)
-            context.add_output_metadata({"seconds": round(obj.seconds, 3)})
-        else:
-            written, rows = self._commit(context, obj), obj.num_rows
-        context.add_output_metadata({"rows": rows, "bytes_written": written})
+            # Each day has metadata of its own already; what is added here would stand at every day.
+            summary = "%s: %d days in %.1f s, %d bytes written"
+            context.log.info(summary, obj.series, len(obj.days), obj.seconds, obj.bytes_written)
+            return
+        written = self._commit(context, obj)
+        context.add_output_metadata({"rows": obj.num_rows, "bytes_written": written})
 
     def _commit(self, context: dg.OutputContext, klines: pa.Table) -> int:
         series = _series_of(context.definition_metadata)

@@ -192,7 +192,7 @@ class VisionSource:
             if dailies is not None and f"{file.stem}.zip" not in dailies
         ]
         if absent:
-            detail = f"no {files[absent[0]].stem}.zip in the listing ({len(absent)} such days)"
+            detail = f"no {files[absent[0]].stem}.zip in the listing{_and_more(absent)}"
             yield visit.answer(absent, Outcome.ABSENT, detail)
         for day, file in files.items():
             if day in absent:
@@ -247,3 +247,7 @@ def _by_month(days: Sequence[date]) -> dict[str, list[date]]:
     for day in days:
         months.setdefault(f"{day:%Y-%m}", []).append(day)
     return months
+
+
+def _and_more(days: Sequence[date]) -> str:
+    return f", nor those of {len(days) - 1} more days" if len(days) > 1 else ""

@@ -1,0 +1,159 @@
+"""Shared by the tests that run whole chains: the stand-in exchange, and a desk to work from."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crypto_data.catalog import Catalog, load_catalog
+from crypto_data.ingest import Job, SeriesReport, ingest
+from crypto_data.lake.store import Lake
+from crypto_data.partitions import span_of_days
+from crypto_data.sandbox.server import Sandbox, sandbox_config
+from crypto_data.schema import FETCHED
+from crypto_data.series import Series
+from crypto_data.sources.connect import open_chains
+
+COMMAND = Path(sys.executable).with_name("crypto-data")
+
+# What a feed says unless a test says otherwise; a retry waits for no longer than it must.
+FEED = {
+    "exchange": "binance",
+    "market": "spot",
+    "symbols": ["BTCUSDT"],
+    "intervals": ["1h"],
+    "start": "2024-01-10",
+    "end": "2024-01-11",
+    "max_retries": 1,
+    "retry_delay": 0.05,
+}
+
+
+@dataclass
+class Desk:
+    """A folder with a configuration, a lake, and Dagster's and our own state beside it."""
+
+    folder: Path
+    sandbox: Sandbox
+    environ: dict[str, str]
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "crypto_data.yaml"
+
+    @property
+    def state(self) -> Path:
+        return Path(self.environ["XDG_STATE_HOME"]) / "crypto-data"
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.folder / "lake")
+
+    def configure(self, *feeds: dict[str, Any], url: str = "", more: str = "") -> Catalog:
+        """Write a configuration that points at the sandbox; `more` follows its `sources`."""
+        # JSON is YAML: values need no quoting of our own.
+        text = "\n".join(f"  - {json.dumps(FEED | feed)}" for feed in feeds or ({},))
+        self.config.write_text(
+            sandbox_config(url or self.sandbox.url, "./lake", text) + "  timeout: 5\n" + more
+        )
+        return self.catalog()
+
+    def catalog(self) -> Catalog:
+        return load_catalog(self.config, self.environ, datetime.now(UTC).date())
+
+    def run(self, *arguments: object, timeout: float = 120, **options: Any):
+        """Run a command to its end, in the desk's folder."""
+        return subprocess.run(
+            [COMMAND, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environ | options.pop("environ", {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            **options,
+        )
+
+    def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
+        """Begin a command that the test will end."""
+        return subprocess.Popen(
+            [COMMAND, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environ | options.pop("environ", {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def fill(self, first: date | None = None, end: date | None = None) -> list[SeriesReport]:
+        """Fill all feeds through the chain, without Dagster, as a process of its own would."""
+        catalog, told = self.catalog(), []
+        with open_chains(catalog, self.state) as chains:
+            jobs = [
+                Job(series, chains.chain(feed), first or feed.start, end or feed.end or date.max)
+                for series, feed in catalog.all_series().items()
+            ]
+            reports = ingest(
+                self.lake,
+                jobs,
+                threads=4,
+                stop=threading.Event(),
+                on_days=lambda *days: told.append(days),
+            )
+            return sorted(reports, key=lambda report: report.series)
+
+    def rows(self, series: Series | str, first: date, end: date) -> list[dict[str, Any]]:
+        """Return the lake's rows of some days, with their sources."""
+        series = Series.parse(series) if isinstance(series, str) else series
+        return self.lake.read(series, span_of_days(first, end)).to_pylist()
+
+    def equals_truth(self, series: Series | str, first: date, end: date) -> bool:
+        """Return whether the lake holds exactly what the exchange traded on some days."""
+        series = Series.parse(series) if isinstance(series, str) else series
+        span = span_of_days(first, end)
+        held = self.lake.read(series, span).select(FETCHED.names)
+        return held.equals(self.sandbox.klines(series, span))
+
+    def asked(self, *words: str) -> list[str]:
+        """Return the paths the exchange was asked for that contain one of the words."""
+        paths = [f"{request.path}?{request.query}" for request in list(self.sandbox.requests)]
+        return [path for path in paths if any(word in path for word in words or ("/",))]
+
+
+@pytest.fixture(scope="session")
+def running_sandbox():
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(running_sandbox):
+    """Return the exchange on loopback: real time, no faults, nothing asked yet."""
+    yield running_sandbox
+    running_sandbox.faults.clear()
+    running_sandbox.requests.clear()
+    running_sandbox.set_clock(None)
+
+
+@pytest.fixture
+def desk(tmp_path, sandbox):
+    """Return a folder to run commands in; nothing outside of it is read or written."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
+    environ = kept | {
+        "HOME": str(tmp_path / "home"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "DAGSTER_HOME": str(tmp_path / "dagster"),
+        "PYTHONWARNINGS": "default",
+    }
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    return Desk(folder, sandbox, environ)

@@ -1,0 +1,214 @@
+"""A first lake in a minute: fetch from an exchange that misbehaves, then look at what came.
+
+Starts the sandbox exchange, plants three faults, and runs the same commands a user types. Nothing
+here is known to the commands: they see an archive and an API over HTTP.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from crypto_data.cli.output import print_table
+from crypto_data.sandbox.server import sandbox_config
+
+FOLDER = Path(__file__).resolve().parent.parent / ".demo"
+CONFIG = FOLDER / "crypto_data.yaml"
+COMMAND = [sys.executable, "-m", "crypto_data.cli.main"]
+
+FEEDS = """\
+  - name: recorded          # real days, recorded at the exchange
+    exchange: binance
+    market: spot
+    symbols: [BTCUSDT]
+    intervals: [1m]
+    start: 2020-01-01
+    end: 2020-01-03
+  - name: outage            # a real month with an outage of the whole exchange
+    exchange: binance
+    market: spot
+    symbols: [BTCUSDT]
+    intervals: [1h]
+    start: 2023-03-01
+    end: 2023-04-01
+  - name: made              # made days; NEWUSDT was listed on 2024-05-17
+    exchange: binance
+    market: spot
+    symbols: [ETHUSDT, NEWUSDT]
+    intervals: [1m]
+    start: 2024-05-01
+    end: 2024-06-01
+  - name: futures
+    exchange: binance
+    market: um
+    symbols: [BTCUSDT]
+    intervals: [1h]
+    start: 2024-05-01
+    end: 2024-06-01
+"""
+
+# What goes wrong at the exchange, each with the words a person reads.
+FAULTS = {
+    "the archive has no monthly file of ETHUSDT": {
+        "path": "*/monthly/*/ETHUSDT-1m-2024-05.zip*",
+        "action": "absent",
+    },
+    "the archive lacks ETHUSDT on 2024-05-11": {
+        "path": "*/ETHUSDT-1m-2024-05-11.zip*",
+        "action": "absent",
+    },
+    "the checksum of ETHUSDT on 2024-05-17 is wrong": {
+        "path": "*/ETHUSDT-1m-2024-05-17.zip.CHECKSUM",
+        "action": "wrong_checksum",
+    },
+    "the REST API answers 429 once: wait one second": {
+        "path": "/api/v3/klines",
+        "action": "status",
+        "status": 429,
+        "retry_after": 1,
+        "times": 1,
+    },
+}
+
+FAILOVERS = """\
+SELECT symbol, interval, day, rows, expected, state, source, reason AS "what the better source said"
+FROM coverage WHERE reason <> '' AND state NOT IN ('unlisted') ORDER BY symbol, day
+"""
+
+console = Console(width=None if sys.stdout.isatty() else 160)
+
+
+def main() -> int:
+    """Run the demo; return 0 when every day is settled."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    with sandbox() as url:
+        CONFIG.write_text(sandbox_config(url, "./lake", FEEDS))
+        say("A stand-in exchange serves recorded and made days. It will misbehave:")
+        for words in FAULTS:
+            console.print(f"  - {words}")
+        plant_faults(url)
+        for step in (check, backfill, look):
+            status = step()
+            if status:
+                return status
+        count_requests(url)
+    explain_what_next()
+    return 0
+
+
+def check() -> int:
+    """Show what the configuration asks for."""
+    say("What the configuration asks for:")
+    return run("validate")
+
+
+def backfill() -> int:
+    """Fetch it all through Dagster."""
+    say("Fetch it, through Dagster: the archive first, then REST where the archive falls short.")
+    return run("backfill")
+
+
+def look() -> int:
+    """Show what is in the lake, and why."""
+    say("What the lake holds now:")
+    status = run("inventory")
+    say("Every day has a state and a source; neighbouring days that are alike share a line:")
+    status = status or run("coverage")
+    say("The failovers that happened, and klines that no source has:")
+    status = status or run("sql", FAILOVERS)
+    return status or run("gaps")
+
+
+def count_requests(url: str) -> None:
+    """Show what the exchange was asked, and how it answered."""
+    say("What the exchange was asked, and how it answered (429: too many requests, asked again):")
+    with urllib.request.urlopen(f"{url}/sandbox/requests") as answer:  # noqa: S310 - our own
+        requests = json.load(answer)
+    counts = Counter((_place(request["path"]), request["status"]) for request in requests)
+    print_table(
+        [
+            {"place": place, "status": str(status), "requests": count}
+            for (place, status), count in sorted(counts.items())
+        ]
+    )
+
+
+def _place(path: str) -> str:
+    if path.startswith("/data/"):
+        return "archive"
+    return "archive listing" if path.startswith("/listing") else f"REST {path}"
+
+
+def explain_what_next() -> None:
+    """Tell how to go on."""
+    shown = os.path.relpath(CONFIG)
+    say("The UI on this lake (Ctrl-C ends it), then open http://127.0.0.1:3000")
+    console.print(f"  .venv/bin/crypto-data start --config {shown}\n")
+    say("A query of your own:")
+    query = '"SELECT symbol, count(*) FROM klines GROUP BY ALL"'
+    console.print(f"  .venv/bin/crypto-data sql --config {shown} {query}\n")
+
+
+def say(text: str) -> None:
+    """Print a heading."""
+    console.print(f"\n[bold]{text}[/bold]")
+
+
+def run(*arguments: str) -> int:
+    """Run one command as a user would, on the terminal; return its exit status."""
+    command = [arguments[0], *("…" if "\n" in text else text for text in arguments[1:])]
+    console.print(f"[dim]$ crypto-data {' '.join(command)}[/dim]")
+    sys.stdout.flush()
+    environment = {
+        **os.environ,
+        "CRYPTO_DATA_CONFIG": str(CONFIG),
+        "DAGSTER_HOME": str(FOLDER / ".dagster"),
+        "XDG_STATE_HOME": str(FOLDER / "state"),
+    }
+    return subprocess.run([*COMMAND, *arguments], env=environment, check=False).returncode  # noqa: S603
+
+
+@contextmanager
+def sandbox() -> Iterator[str]:
+    """Run the sandbox exchange in a process of its own; yield its address."""
+    process = subprocess.Popen(  # noqa: S603
+        [*COMMAND, "sandbox", "--port", "0"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None  # noqa: S101 - asked for above
+        for line in process.stderr:
+            if "serves at " in line:
+                yield line.split("serves at ")[1].split(";")[0].strip()
+                return
+        raise RuntimeError(f"the sandbox did not start: exit status {process.wait()}")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def plant_faults(url: str) -> None:
+    """Tell the sandbox what to do wrong."""
+    body = json.dumps(list(FAULTS.values())).encode()
+    request = urllib.request.Request(f"{url}/sandbox/faults", body, method="POST")  # noqa: S310
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own sandbox
+        answer.read()
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    exit_status = main()
+    console.print(f"[dim]The demo took {time.monotonic() - started:.0f} s.[/dim]")
+    raise SystemExit(exit_status)
