@@ -205,7 +205,9 @@ def test_a_doubt_that_nobody_settles_stays(outcome) -> None:
     assert chain(best, other).fill(SERIES, MONDAY_ONLY).days[MONDAY].doubtful
 
 
-@pytest.mark.parametrize("outcome", [Outcome.DOWN, Outcome.LIMITED, Outcome.BLOCKED])
+@pytest.mark.parametrize(
+    "outcome", [Outcome.DOWN, Outcome.LIMITED, Outcome.BLOCKED, Outcome.BROKEN]
+)
 @pytest.mark.parametrize("served_last", [True, False])
 def test_a_day_served_in_part_explains_nothing(outcome, served_last) -> None:
     """Of two holes of one day one answered and one cut off: the day stays open."""

@@ -147,15 +147,15 @@ class Archive:
         return bool(self._faults.peek({"absent"}, path))
 
     def files(
-        self, symbol: Symbol, interval: Interval, span: Span, now_ms: int
+        self, symbol: Symbol, interval: Interval, span: Span, now_ms: int, *, prefix: str = ""
     ) -> Iterator[ArchiveFile]:
-        """Yield the files of a folder, ascending by name."""
+        """Yield the files of a folder whose decoded path starts with a prefix, ascending."""
         if not has_folder(symbol, interval, span):
             return
         first = day_of(max(symbol.lives[0][0], symbol.archive_from_ms))
         for name in _names(span, first, day_of(max(now_ms, 0)) + ONE_DAY):
             file = ArchiveFile(symbol, interval, span, name)
-            if self.is_there(file, now_ms):
+            if f"{file.path}.CHECKSUM".startswith(prefix) and self.is_there(file, now_ms):
                 yield file
 
     def modified_ms(self, file: ArchiveFile) -> int:

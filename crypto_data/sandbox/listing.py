@@ -78,7 +78,7 @@ class Listing:
     def _children(self, prefix: str, now_ms: int) -> Iterator[Entry]:
         """Yield what lies directly below the prefix's folder and starts with the prefix."""
         folder = prefix[: prefix.rfind("/") + 1]
-        entries = self._folder(folder, now_ms)
+        entries = self._folder(folder, prefix, now_ms)
         return (entry for entry in entries if entry.key.startswith(prefix))
 
     def _all_files(self, prefix: str, now_ms: int) -> Iterator[Entry]:
@@ -88,13 +88,14 @@ class Listing:
             else:
                 yield entry
 
-    def _folder(self, folder: str, now_ms: int) -> Iterator[Entry]:
-        """Yield a folder's content, bytewise."""
+    def _folder(self, folder: str, prefix: str, now_ms: int) -> Iterator[Entry]:
+        """Yield a folder's content, bytewise; files only with the prefix, the others cost time."""
         for market, place in MARKET_FOLDERS.items():
             for span in Span:
                 root = f"data/{place}/{span}/klines/"
                 if folder.startswith(root):
-                    return self._below(market, span, folder.removeprefix(root), now_ms)
+                    rest = folder.removeprefix(root)
+                    return self._below(market, span, rest, f"/{prefix}", now_ms)
         roots = sorted(
             f"data/{place}/{span}/klines/" for place in MARKET_FOLDERS.values() for span in Span
         )
@@ -105,7 +106,9 @@ class Listing:
         }
         return (Entry(name) for name in sorted(names))
 
-    def _below(self, market: Market, span: Span, rest: str, now_ms: int) -> Iterator[Entry]:
+    def _below(
+        self, market: Market, span: Span, rest: str, prefix: str, now_ms: int
+    ) -> Iterator[Entry]:
         root = f"data/{MARKET_FOLDERS[market]}/{span}/klines/"
         match rest.split("/"):
             case [""]:
@@ -121,7 +124,8 @@ class Listing:
             case [name, text, ""] if (
                 found := self._exchange.symbols.find(market, name)
             ) and text in list(Interval):
-                for file in self._archive.files(found, Interval(text), span, now_ms):
+                files = self._archive.files(found, Interval(text), span, now_ms, prefix=prefix)
+                for file in files:
                     yield Entry(file.path[1:], file)
                     if not self._archive.is_hidden(f"{file.path}.CHECKSUM"):
                         yield Entry(f"{file.path[1:]}.CHECKSUM", file)

@@ -37,7 +37,7 @@ _RAW = (
     "quote_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume", "ignore",
 )  # fmt: skip
 # COIN-M: column 6 counts contracts and column 8, headed `quote_volume`, is base volume.
-# Source: README of binance-public-data @5c7f319, PD#267; `upstream.md` 1.3.
+# Source: README of binance-public-data @5c7f319, its issue 267.
 _RAW_CM = (
     "open_time", "open", "high", "low", "close", "contract_volume", "close_time",
     "volume", "trade_count", "taker_buy_contracts", "taker_buy_volume", "ignore",
@@ -107,7 +107,7 @@ class ArchiveRows:
 def archive_folder(series: Series, *, monthly: bool) -> str:
     """Return the folder of a series' files below the archive's root, ending in `/`.
 
-    Source: README of binance-public-data @5c7f319; `upstream.md` 1.1.
+    Source: README of binance-public-data @5c7f319, checked 2026-11.
     """
     market = "spot" if series.market is Market.SPOT else f"futures/{series.market}"
     period = "monthly" if monthly else "daily"
@@ -203,7 +203,7 @@ def parse_csv(file: ArchiveFile, content: Any) -> Any:
     Raises:
         Broken: other than 12 columns, or a cell that is no number.
 
-    Source: README of binance-public-data @5c7f319 and real files; `upstream.md` 1.3, 2026-11.
+    Source: README of binance-public-data @5c7f319 and real files, checked 2026-11.
     """
     buffer = pa.py_buffer(content)
     head = buffer[:_HEAD_BYTES].to_pybytes()

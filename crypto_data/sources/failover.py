@@ -5,6 +5,7 @@ Retries of one source belong to `sources.http`; storing what came belongs to `la
 """
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any
@@ -13,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_data.coverage import SourceAnswer, find_gaps
+from crypto_data.coverage import ARCHIVE, SourceAnswer, find_gaps
 from crypto_data.errors import Attempt, Rejected, SourceError
 from crypto_data.harvest import AskedDay, Harvest, Offer
 from crypto_data.intervals import TimeRange, merge_ranges
-from crypto_data.partitions import archive_final_ms, day_range, days_touched
+from crypto_data.partitions import archive_final_ms, day_of, day_range, days_touched
 from crypto_data.schema import epoch_ms
 from crypto_data.series import Series
 from crypto_data.sources.base import Answer, Lifetime, Outcome, Source, Trust
@@ -104,8 +105,10 @@ class FailoverChain:
         lives = self.lives(tally.series, tally.first_open_ms)
         if not lives:
             return None  # nobody knows the symbol, or not every source could say: nothing is final
+        spoilt = tally.spoilt_days(wanted)
         for day in days_touched(wanted):
-            tally.conclude(day, self.ranking)
+            if day not in spoilt:
+                tally.conclude(day, self.ranking)
         return lives
 
     def lives(
@@ -167,6 +170,7 @@ class _Tally:
         self._whole_days = merge_ranges([day_range(day) for day in self.days])
         self._outcomes: dict[tuple[date, str], list[Outcome]] = {}
         self._firm_ms: list[Any] = []
+        self._spoilt_ms: set[int] = set()  # open times of rows that broke a rule
         self.unlisted = False  # some of the gaps lie before the listing and were not asked for
 
     @property
@@ -197,6 +201,7 @@ class _Tally:
             set_aside[rule] = set_aside.get(rule, 0) + count
         if verdict.bad is not None:
             self.quarantined.append(verdict.bad)
+            self._spoilt_ms.update(epoch_ms(verdict.bad["open_time"]).drop_null().to_pylist())
         if verdict.good.num_rows:
             self.offers.append(Offer(answer.source, rank, verdict.good))
             if answer.trust is Trust.FIRM:
@@ -228,16 +233,30 @@ class _Tally:
             for gap in find_gaps(present, span, self.series.interval)
         ]
 
+    def spoilt_days(self, wanted: Sequence[TimeRange]) -> set[date]:
+        """Return the days on which a wanted kline came, but broke a rule: nobody's absence.
+
+        `wanted` is ascending and disjoint.
+        """
+        starts = [gap.start_ms for gap in wanted]
+        return {
+            day_of(time_ms)
+            for time_ms in self._spoilt_ms
+            if (place := bisect_right(starts, time_ms)) and time_ms in wanted[place - 1]
+        }
+
     def conclude(self, day: date, ranking: Sequence[str]) -> None:
         """Mark the day when each source of the chain has told all it will ever tell."""
         self.days[day].conclusive = all(
             self._has_told_all(day, self._outcomes.get((day, name), [])) for name in ranking
         )
 
-    def _has_told_all(self, day: date, outcomes: Sequence[Outcome]) -> bool:
+    def _has_told_all(self, day: date, source: str, outcomes: Sequence[Outcome]) -> bool:
         """Return whether a source's answers are final; a broken file beside a 404 is not."""
         if any(outcome in _CUT_SHORT for outcome in outcomes):
             return False  # it may have served one hole of the day and not come to the next
+        if Outcome.BROKEN in outcomes and source != ARCHIVE:
+            return False  # a broken page hides a hole; a broken month is mended by its dailies
         if any(outcome in (Outcome.SERVED, Outcome.NOTHING) for outcome in outcomes):
             return True
         final = self.now_ms >= archive_final_ms(self.series.interval, day)

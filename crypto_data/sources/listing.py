@@ -111,7 +111,7 @@ def parse_page(body: bytes) -> ListingPage:
     Raises:
         ValueError: the body is no ListBucketResult, or brings a document type of its own.
 
-    Source: S3 ListObjects version 1; `upstream.md` 1.5, checked 2026-11.
+    Source: S3 ListObjects version 1, and public programs that read this bucket; checked 2026-11.
     """
     # Entity bombs need a document type, and S3 never sends one; the pages for people do.
     if b"<!doctype" in body.lower():

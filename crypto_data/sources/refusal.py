@@ -54,7 +54,7 @@ def refusal_of(
         asked: Source, series and URL, for the message.
         now_ms: The local clock, to turn "banned until" into seconds.
 
-    Source: `upstream.md` 1.6 and 3.2 (binance-spot-api-docs rest-api.md), checked 2026-11.
+    Source: binance-spot-api-docs rest-api.md and errors.md, checked 2026-11.
     """
     source, series, url = asked
     text = body.decode("utf-8", "replace").strip()

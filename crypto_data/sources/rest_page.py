@@ -27,7 +27,7 @@ class MarketRules:
     `kline_weights` are (limit up to, weight) pairs, ascending.
 
     Source: rest-api.md of binance-spot-api-docs @a5e0bc3, binance-connector-python @29da329;
-    `upstream.md` 3.1, checked 2026-11.
+    checked 2026-11.
     """
 
     root: str
@@ -84,7 +84,7 @@ def parse_page(body: bytes, market: Market) -> Any:
     Raises:
         ValueError: the body is no list of rows of 12 items, times as integers and prices as text.
 
-    Source: recorded answers; `upstream.md` 3.1, checked 2026-11.
+    Source: recorded answers, checked 2026-11.
     """
     rows = parse_json(body)
     if not isinstance(rows, list):

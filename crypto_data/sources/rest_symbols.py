@@ -77,7 +77,7 @@ def parse_symbols(body: bytes, market: Market) -> dict[str, SymbolFacts]:
     Raises:
         ValueError: the body is none, or lists no symbol: every symbol would look unknown.
 
-    Source: recorded answers; `upstream.md` 3.3: COIN-M calls the status `contractStatus`.
+    Source: recorded exchangeInfo answers: COIN-M calls the status `contractStatus`.
     """
     answer = parse_json(body)
     listed = answer.get("symbols") if isinstance(answer, dict) else None

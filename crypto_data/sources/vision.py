@@ -227,7 +227,7 @@ def _unsupported(series: Series) -> str:
 def _has_dailies(series: Series) -> bool:
     """Return whether daily files can exist: spot has bars over a day in monthly files only.
 
-    Source: binance-public-data issues 298 and 438; `upstream.md` 1.2, checked 2026-11.
+    Source: binance-public-data issues 298 and 438, checked 2026-11.
     """
     return series.interval.is_intraday or series.market is not Market.SPOT
 
