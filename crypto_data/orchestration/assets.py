@@ -116,11 +116,12 @@ def _fetch(
     window = context.partition_time_window
     first, end = window.start.date(), window.end.date()
     outputs = {series: name for name, series in selected.items()}
-    lake.remember_wishes()
+    jobs = [lake.job(series, first, end) for series in selected.values()]
+    lake.remember_wishes()  # with the clock of the exchange that these jobs ask
     failed: list[SeriesReport] = []
     reports = ingest(
         lake.lake,
-        [lake.job(series, first, end) for series in selected.values()],
+        jobs,
         threads=threads,
         stop=foreground.stop,
         on_days=foreground.tell,

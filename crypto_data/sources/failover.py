@@ -248,7 +248,7 @@ class _Tally:
     def conclude(self, day: date, ranking: Sequence[str]) -> None:
         """Mark the day when each source of the chain has told all it will ever tell."""
         self.days[day].conclusive = all(
-            self._has_told_all(day, self._outcomes.get((day, name), [])) for name in ranking
+            self._has_told_all(day, name, self._outcomes.get((day, name), [])) for name in ranking
         )
 
     def _has_told_all(self, day: date, source: str, outcomes: Sequence[Outcome]) -> bool:
