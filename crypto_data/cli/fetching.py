@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from crypto_data.coverage import DayState
 from crypto_data.ingest import DayReport
 from crypto_data.lake.feeds import Wishes, read_wishes, write_wishes
 from crypto_data.lake.store import Lake
+from crypto_data.partitions import closed_end
 from crypto_data.planning import (
     Need,
     choose_series,
@@ -87,6 +89,7 @@ def fetch(catalog: Catalog, needs: Sequence[Need], *, parallel: int, form: Forma
         result = run_backfill(
             catalog, plan_runs(needs), instance, parallel=parallel, on_days=on_days
         )
+    needs = _over_at_the_exchange(catalog, needs)
     _print_result(needs, result.days, form)
     short = _short_days(needs, result.days)
     complain(short)
@@ -95,6 +98,18 @@ def fetch(catalog: Catalog, needs: Sequence[Need], *, parallel: int, form: Forma
     elif result.failed_runs and not short:
         complain(result.failed_runs)
     return 1 if result.interrupted or result.failed_runs or short else 0
+
+
+def _over_at_the_exchange(catalog: Catalog, needs: Sequence[Need]) -> list[Need]:
+    """Return the needs without days that are not over by the exchange's clock, known only now."""
+    now_ms = local_ms() + read_wishes(catalog.lake).clock_ahead_ms
+    kept = [
+        replace(
+            need, days=tuple(d for d in need.days if d < closed_end(need.series.interval, now_ms))
+        )
+        for need in needs
+    ]
+    return [need for need in kept if need.days]
 
 
 def _announce_stop() -> None:
@@ -139,9 +154,9 @@ def _summary(need: Need, reports: Sequence[DayReport]) -> dict[str, Any]:
         "settled": sum(report.is_settled for report in reports),
         "short": len(need.days) - sum(report.is_settled for report in reports),
         "rows": sum(report.rows for report in reports),
-        "from": _count(report.source or "nobody" for report in reports),
-        "states": _count(str(report.state) for report in reports),
         "requests": sum(report.requests for report in reports),
+        "fetched_from": _count(report.source or "nobody" for report in reports),
+        "states": _count(str(report.state) for report in reports),
     }
 
 

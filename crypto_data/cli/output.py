@@ -16,6 +16,10 @@ Row = Mapping[str, Any]
 
 _RIGHT = (int, float)
 
+# Columns whose text may be wrapped; everything else is a name, a number or a day.
+_PROSE = ("why", "days_by_state", "states", "fetched_from", "failover", "reason")
+_PROSE_WIDTH = 24
+
 
 def print_rows(
     rows: Sequence[Row], form: Format, *, columns: Sequence[str], shown: Sequence[Row] | None = None
@@ -37,26 +41,40 @@ def print_rows(
             writer.writeheader()
             writer.writerows(_plain(row) for row in rows)
         case Format.TABLE:
-            print_table(rows if shown is None else shown, columns)
+            print_table(rows if shown is None else shown)
 
 
-def print_table(rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
-    """Print rows as a table; off a terminal it is as wide as it needs to be."""
+def print_table(rows: Sequence[Row]) -> None:
+    """Print rows as a table.
+
+    Only prose is wrapped, at words. A table that needs more than the terminal's width, or goes
+    into a file or pipe, is as wide as it needs to be: a name broken in two cannot be copied.
+    """
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
+    from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
-    console = Console(soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(width=10_000)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0] if rows else columns:
-        numeric = any(isinstance(row[name], _RIGHT) for row in rows)
+    if not rows:
+        complain(["no rows"])
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in rows[0]:
+        cells = [show(row[name]) for row in rows]
+        prose = name in _PROSE
         table.add_column(
-            name.replace("_", " "), justify="right" if numeric else "left", overflow="fold"
+            name.replace("_", " "),
+            justify="right" if any(isinstance(row[name], _RIGHT) for row in rows) else "left",
+            no_wrap=not prose,
+            min_width=_PROSE_WIDTH if prose else max(cell_len(cell) for cell in [name, *cells]),
         )
     for row in rows:
-        table.add_row(*(show(value) for value in row.values()))
+        table.add_row(*(escape(show(value)) for value in row.values()))
+    console = Console()
+    width = Measurement.get(Console(width=10_000), Console(width=10_000).options, table)
+    console.width = max(console.width, width.minimum) if console.is_terminal else width.maximum
     console.print(table)
 
 
@@ -74,7 +92,7 @@ def show(value: object) -> str:
         case datetime():
             return f"{value:%Y-%m-%d %H:%M:%S}"
         case _:
-            return str(value).replace("[", r"\[")
+            return str(value)
 
 
 def show_bytes(count: int) -> str:

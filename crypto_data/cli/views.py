@@ -42,8 +42,8 @@ def _inventory(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
             "rows": row["rows"],
             "missing": row["missing_rows"],
             "complete": f"{row['completeness']:.2%}",
-            "days": _count_days(row),
             "size": show_bytes(row["bytes"]),
+            "days_by_state": _count_days(row),
         }
 
 
