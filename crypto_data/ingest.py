@@ -267,7 +267,8 @@ def _report_day(
 ) -> DayReport:
     known = facts or DayFacts()
     state = _state(series, day, facts, chain)
-    sources = [source for source, _ in known.sources]
+    ranking = [*chain.ranking, *(source for source, _ in known.sources)]  # best first
+    sources = sorted((source for source, _ in known.sources), key=ranking.index)
     as_wished = state is DayState.COMPLETE and sources == [chain.ranking[0]]
     return DayReport(
         day=day,

@@ -12,6 +12,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import Field
 
 from crypto_data.catalog import Catalog, Feed
+from crypto_data.errors import LakeDamaged
 from crypto_data.ingest import DayReport, SeriesReport, ingest
 from crypto_data.intervals import Interval
 from crypto_data.orchestration import foreground
@@ -140,9 +141,17 @@ def _fetch(
         context.instance.report_run_canceling(context.run)
         raise
     finally:
-        lake.refresh_views()
+        _refresh_views(context, lake)
     if failed:
         raise _failure(failed)
+
+
+def _refresh_views(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
+    """Build the views anew; a file that is damaged elsewhere in the lake fails no run of others."""
+    try:
+        lake.refresh_views()
+    except LakeDamaged as error:
+        context.log.warning("lake.duckdb stays as it was: %s", error)
 
 
 def _output(

@@ -7,6 +7,7 @@ Retries of one source belong to `sources.http`; storing what came belongs to `la
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -17,8 +18,8 @@ import pyarrow.compute as pc
 from crypto_data.coverage import ARCHIVE, SourceAnswer, find_gaps
 from crypto_data.errors import Attempt, Rejected, SourceError
 from crypto_data.harvest import AskedDay, Harvest, Offer
-from crypto_data.intervals import TimeRange, merge_ranges
-from crypto_data.partitions import archive_final_ms, day_of, day_range, days_touched
+from crypto_data.intervals import TimeRange, count_open_times, merge_ranges
+from crypto_data.partitions import archive_final_ms, day_of, day_range, days_touched, expected_count
 from crypto_data.schema import epoch_ms
 from crypto_data.series import Series
 from crypto_data.sources.base import Answer, Lifetime, Outcome, Source, Trust
@@ -68,6 +69,7 @@ class FailoverChain:
         for rank, source in enumerate(self._sources):
             if not wanted:
                 break
+            tally.tell_holes(wanted)
             for answer in source.fetch(series, wanted):
                 tally.take(answer, rank, doubtful_rank=len(self._sources) + rank)
             wanted = tally.still_wanted(wanted)
@@ -232,6 +234,19 @@ class _Tally:
             for span in spans
             for gap in find_gaps(present, span, self.series.interval)
         ]
+
+    def tell_holes(self, wanted: Sequence[TimeRange]) -> None:
+        """Say of the days that were served with holes what the next source is asked for."""
+        for day in days_touched(wanted):
+            answers = self.days[day].answers
+            if answers and answers[-1].outcome == Outcome.SERVED and not answers[-1].detail:
+                due = expected_count(self.series.interval, day)
+                lacking = sum(
+                    count_open_times(self.series.interval, gap.intersect(day_range(day)))
+                    for gap in wanted
+                )
+                detail = f"lacks {lacking} of {due} klines"
+                answers[-1] = replace(answers[-1], detail=detail)
 
     def spoilt_days(self, wanted: Sequence[TimeRange]) -> set[date]:
         """Return the days on which a wanted kline came, but broke a rule: nobody's absence.
