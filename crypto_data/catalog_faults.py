@@ -84,7 +84,7 @@ def _nearest_key(model: type[BaseModel], place: Sequence[str | int]) -> str:
     names = list(model.model_fields)
     close = get_close_matches(str(place[-1]), names, n=1)
     listed = f"one of {', '.join(names)}"
-    return f"did you mean {close[0]}? {listed}" if close else listed
+    return f"{close[0]} perhaps; {listed}" if close else listed
 
 
 def _model_in(field: FieldInfo) -> type[BaseModel] | None:

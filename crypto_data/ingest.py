@@ -12,6 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import date
 
+import pyarrow as pa
+
 from crypto_data.coverage import DayFacts, DayState, day_expected, day_state, wanted_ranges
 from crypto_data.errors import CryptoDataError
 from crypto_data.harvest import AskedDay, Harvest
@@ -178,6 +180,7 @@ def _collect(
     """Wait for a file to be done; yield the report of each series that is complete by it."""
     # Woken now and then so that a signal is handled while nothing comes back.
     done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+    pa.default_memory_pool().release_unused()
     for future in done:
         progress = running.pop(future)
         result = future.result()

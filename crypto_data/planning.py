@@ -4,7 +4,7 @@ Reads the ledger, asks nobody. Running a plan belongs to `orchestration.backfill
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -77,11 +77,8 @@ def choose_series(catalog: Catalog, selection: Selection) -> dict[Series, Feed]:
             first.
     """
     every = catalog.all_series()
-    _check_known("--exchange", selection.exchanges, {series.exchange for series in every})
-    _check_known("--market", selection.markets, {str(series.market) for series in every})
-    _check_known("--symbols", selection.symbols, {series.symbol for series in every})
-    intervals = tuple(str(_interval(text)) for text in selection.intervals)
-    _check_known("--intervals", intervals, {str(series.interval) for series in every})
+    check_names(every, selection)
+    intervals = [str(_interval(text)) for text in selection.intervals]
     chosen = {
         series: feed
         for series, feed in every.items()
@@ -93,6 +90,19 @@ def choose_series(catalog: Catalog, selection: Selection) -> dict[Series, Feed]:
     if not chosen:
         raise UsageError("no configured series has all of these; run: crypto-data validate")
     return chosen
+
+
+def check_names(known: Collection[Series], selection: Selection) -> None:
+    """Refuse a selection that names what none of the series has.
+
+    Raises:
+        UsageError: the message says what there is, nearest first.
+    """
+    _check_known("--exchange", selection.exchanges, {series.exchange for series in known})
+    _check_known("--market", selection.markets, {str(series.market) for series in known})
+    _check_known("--symbols", selection.symbols, {series.symbol for series in known})
+    intervals = [str(_interval(text)) for text in selection.intervals]
+    _check_known("--intervals", intervals, {str(series.interval) for series in known})
 
 
 def _interval(text: str) -> Interval:

@@ -288,7 +288,7 @@ FAULTS = [
         id="literal",
     ),
     pytest.param(
-        ("alerts:\n", "alert:\n"), (25, "alert"), ("'alert'", "did you mean alerts?"), id="section"
+        ("alerts:\n", "alert:\n"), (25, "alert"), ("'alert'", "alerts perhaps"), id="section"
     ),
     pytest.param(
         ("_errors: 5", "_errors: 0"), (27, "alerts.max_consecutive_errors"), ("0", "1"), id="alerts"

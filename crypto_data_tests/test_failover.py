@@ -415,6 +415,6 @@ def test_what_each_source_said_is_kept_in_its_own_words() -> None:
     assert (day.checksum, day.address) == ("ab", "https://x/a.zip")
     assert (day.requests, day.seconds) == (7, 1.5)
     assert [(a.source, a.outcome, a.detail) for a in day.answers] == [
-        ("vision", "served", ""),
+        ("vision", "served", "lacks 23 of 24 klines"),
         ("rest", "down", "502"),
     ]

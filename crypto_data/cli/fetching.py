@@ -12,6 +12,7 @@ from crypto_data.cli.output import complain, print_rows, show_bytes
 from crypto_data.coverage import DayState
 from crypto_data.ingest import DayReport
 from crypto_data.lake.feeds import Wishes, read_wishes, write_wishes
+from crypto_data.lake.inventory import rebuild_database
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end
 from crypto_data.planning import (
@@ -30,12 +31,22 @@ ROWS_A_SECOND = 300_000
 
 
 def find_work(catalog: Catalog, chosen: Selection) -> list[Need]:
-    """Return what the chosen series lack, and note in the lake what it is asked to hold."""
+    """Return what the chosen series lack; writes nothing."""
     lake = Lake(catalog.lake)
     series = choose_series(catalog, chosen)
-    ahead_ms = read_wishes(lake.root).clock_ahead_ms
-    write_wishes(lake.root, Wishes(wanted_series(catalog), ahead_ms))
-    return find_needs(lake, series, chosen, local_ms() + ahead_ms)
+    return find_needs(lake, series, chosen, local_ms() + read_wishes(lake.root).clock_ahead_ms)
+
+
+def note_wishes(catalog: Catalog) -> None:
+    """Note in the lake what it is asked to hold."""
+    ahead_ms = read_wishes(catalog.lake).clock_ahead_ms
+    write_wishes(catalog.lake, Wishes(wanted_series(catalog), ahead_ms))
+
+
+def say_nothing_to_fetch(catalog: Catalog) -> None:
+    """Say that all is settled, and bring `lake.duckdb` up to date, should it lag or be gone."""
+    complain(["nothing to fetch: every day up to the last closed one is settled"])
+    rebuild_database(catalog.lake, local_ms())
 
 
 def print_plan(needs: Sequence[Need], form: Format) -> None:

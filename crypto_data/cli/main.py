@@ -122,8 +122,9 @@ def _fetch(
     if dry_run:
         fetching.print_plan(needs, form)
         return 0
+    fetching.note_wishes(catalog)
     if not needs:
-        sys.stderr.write("nothing to fetch: every day up to the last closed one is settled\n")
+        fetching.say_nothing_to_fetch(catalog)
         if form is Format.TABLE:
             return 0
     return fetching.fetch(catalog, needs, parallel=parallel, form=form)
@@ -178,7 +179,7 @@ def gaps(
 def _print_view(config: Path | None, view: str, chosen: Selection, form: Format) -> None:
     from crypto_data.cli.views import print_view
 
-    print_view(read_catalog(config).lake, view, chosen, form)
+    print_view(read_catalog(config), view, chosen, form)
 
 
 @app.command(epilog="Example: crypto-data status")

@@ -76,13 +76,13 @@ def select(
     """Return what the options of a command choose.
 
     Raises:
-        UsageError: a day cannot be read, or they make no range.
+        UsageError: an interval or a day cannot be read, or the days make no range.
     """
     return Selection(
         tuple(exchange or ()),
         tuple(market or ()),
         split_list(symbols),
-        split_list(intervals),
+        tuple(map(_spell, split_list(intervals))),
         parse_day("--start", start),
         parse_day("--end", end),
     )
@@ -91,6 +91,16 @@ def select(
 def split_list(text: str | None) -> tuple[str, ...]:
     """Return the names in a comma-separated list."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _spell(interval: str) -> str:
+    """Return an interval as the lake spells it."""
+    from crypto_data.intervals import Interval
+
+    try:
+        return str(Interval.parse(interval))
+    except ValueError as error:
+        raise UsageError(f"--intervals: {error}") from None
 
 
 def parse_day(option: str, text: str | None) -> date | None:

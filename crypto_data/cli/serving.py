@@ -7,6 +7,7 @@ import sys
 import time
 
 from crypto_data.catalog import Catalog
+from crypto_data.errors import UsageError
 
 # Dagster's processes end their own children in this time; then they are killed.
 GRACE_SECONDS = 20.0
@@ -57,7 +58,11 @@ def run_sandbox(port: int) -> None:
     """Run the stand-in exchange, and print a configuration that points at it."""
     from crypto_data.sandbox.server import Sandbox, sandbox_config
 
-    with Sandbox(port=port) as sandbox:
+    try:
+        exchange = Sandbox(port=port)
+    except OSError as error:
+        raise UsageError(f"--port {port}: cannot be listened on ({error.strerror})") from None
+    with exchange as sandbox:
         sys.stdout.write(sandbox_config(sandbox.url, "./sandbox_lake", _FEEDS))
         sys.stdout.flush()
         sys.stderr.write(f"the sandbox exchange serves at {sandbox.url}; Ctrl-C ends it\n")

@@ -5,19 +5,30 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from crypto_data.catalog import Catalog
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import Row, print_rows, show_bytes
 from crypto_data.lake.inventory import read_view, run_statement
+from crypto_data.planning import check_names
 from crypto_data.selection import Selection
+from crypto_data.series import Series
 
 _SHORT = ("explained", "partial", "missing")
 STATES = ("complete", "provisional", "explained", "unlisted", "partial", "missing")
 
 
-def print_view(root: Path, view: str, selection: Selection, form: Format) -> None:
-    """Print one of the views."""
-    table = read_view(root, local_ms(), view, selection)
+def print_view(catalog: Catalog, view: str, selection: Selection, form: Format) -> None:
+    """Print one of the views.
+
+    Raises:
+        UsageError: the selection names what is neither configured nor in the lake.
+    """
+    table = read_view(catalog.lake, local_ms(), view, selection)
     rows = table.to_pylist()
+    if not rows:
+        held = read_view(catalog.lake, local_ms(), "inventory", Selection()).to_pylist()
+        known = {Series.parse(series_of(row)) for row in held}
+        check_names(known | set(catalog.all_series()), selection)
     shown = list(_SHOWN[view](rows)) if form is Format.TABLE else None
     print_rows(rows, form, columns=table.column_names, shown=shown)
 

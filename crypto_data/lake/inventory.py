@@ -38,7 +38,7 @@ def open_views(root: Path, local_ms: int) -> duckdb.DuckDBPyConnection:
 
 
 # The columns of each view that say when a row begins and ends; an inventory row has no day.
-_DAYS = {"coverage": ("day", "day"), "gaps": ("gap_start", "gap_end"), "inventory": None}
+_DAYS = {"coverage": ("day", "day + 1"), "gaps": ("gap_start", "gap_end"), "inventory": None}
 
 
 def read_view(root: Path, local_ms: int, view: str, selection: Selection) -> pa.Table:
@@ -66,7 +66,7 @@ def _conditions(view: str, selection: Selection) -> tuple[list[str], list[Any]]:
         if names:
             conditions.append(f"list_contains(?, {column})")
             values.append(list(names))
-    for bound, operator, position in ((selection.start, ">=", 1), (selection.end, "<", 0)):
+    for bound, operator, position in ((selection.start, ">", 1), (selection.end, "<", 0)):
         columns = _DAYS[view]
         if bound and columns:
             conditions.append(f"{columns[position]} {operator} ?")
@@ -88,7 +88,9 @@ def run_statement(root: Path, local_ms: int, statement: str) -> pa.Table:
             _shut_in(connection, root)
             return connection.sql(statement).to_arrow_table()
         except duckdb.Error as error:
-            raise UsageError(f"the statement was refused: {error}") from error
+            raise UsageError(
+                f"the statement was refused: {error}\nThe views are {', '.join(VIEWS)}."
+            ) from error
 
 
 def _check_is_one_select(connection: duckdb.DuckDBPyConnection, statement: str) -> None:

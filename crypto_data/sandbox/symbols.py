@@ -91,10 +91,11 @@ class Outage:
 
 
 def _default_symbols() -> list[Symbol]:
-    spot, um, cm = Market.SPOT, Market.UM, Market.CM
-    um_from = instant("2019-09-08T17:57")
-    um_archive = {"archive_from_ms": instant("2019-12-31"), "volume_decimals": 3}
-    cm_from = instant("2020-08-11")
+    return [*_spot_symbols(), *_um_symbols(), *_cm_symbols()]
+
+
+def _spot_symbols() -> list[Symbol]:
+    spot = Market.SPOT
     return [
         Symbol(market=spot, name="BTCUSDT", level=40_000_00),
         Symbol(market=spot, name="ETHUSDT", level=2_500_00, lots=5_000_000),
@@ -118,6 +119,14 @@ def _default_symbols() -> list[Symbol]:
             ),
         ),
         Symbol(market=spot, name="币安人生USDT", level=25_00),
+    ]
+
+
+def _um_symbols() -> list[Symbol]:
+    um = Market.UM
+    um_from = instant("2019-09-08T17:57")
+    um_archive = {"archive_from_ms": instant("2019-12-31"), "volume_decimals": 3}
+    return [
         Symbol(
             market=um,
             name="BTCUSDT",
@@ -146,6 +155,13 @@ def _default_symbols() -> list[Symbol]:
             lots=500_000,
             lives=((instant("2023-05-05T14:00"), None),),
         ),
+    ]
+
+
+def _cm_symbols() -> list[Symbol]:
+    cm = Market.CM
+    cm_from = instant("2020-08-11")
+    return [
         Symbol(
             market=cm,
             name="BTCUSD_PERP",

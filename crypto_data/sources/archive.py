@@ -4,6 +4,7 @@ One file at a time. Which files are wanted, and how far they are trusted, belong
 `sources.vision`; what is inside one belongs to `sources.archive_file`.
 """
 
+import threading
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -27,6 +28,8 @@ from crypto_data.sources.http import HttpClient, Request, Response
 from crypto_data.sources.listing import Listing, PublishedFile
 
 MAX_CHECKSUM_BYTES = 4096
+# Text and table of a month together take 30 MB: fetching side by side must not add those up.
+PARSED_AT_ONCE = 2
 # A zip gains nothing by a further packing, and its length stays known.
 PLAIN = {"Accept-Encoding": "identity"}
 
@@ -59,6 +62,7 @@ class Archive:
         self._client = client
         self._gate = gate
         self._root = address.url.rstrip("/")
+        self._parsing = threading.Semaphore(PARSED_AT_ONCE)
         self.listing = Listing(client, gate, address.listing)
         self.host = f"vision {urlsplit(address.url).netloc}"
 
@@ -121,7 +125,8 @@ class Archive:
         except Absent as error:
             detail = f"{file.stem}.zip: no CHECKSUM: cannot be trusted ({error.detail})"
             raise Broken(SOURCE, str(file.series), detail) from error
-        held = read_archive(file, zipped.body, checksum.body)
+        with self._parsing:
+            held = read_archive(file, zipped.body, checksum.body)
         inside, outside = split_outside(held.rows, file.span)
         if outside is not None and not inside.num_rows:
             detail = f"{file.stem}.zip: all {outside.num_rows} rows are of another period"

@@ -165,7 +165,7 @@ def _inflated(file: ArchiveFile, zipped: bytes, member: zipfile.ZipInfo) -> Any:
     """
     names = zipped[member.header_offset + 26 : member.header_offset + 30]
     start = member.header_offset + 30 + sum(struct.unpack("<HH", names))
-    packed = zipped[start : start + member.compress_size]
+    packed = memoryview(zipped)[start : start + member.compress_size]
     if member.compress_type == zipfile.ZIP_STORED:
         if len(packed) != member.file_size or zlib.crc32(packed) != member.CRC:
             raise _broken(file, "member is damaged: wrong length or CRC")
@@ -175,7 +175,8 @@ def _inflated(file: ArchiveFile, zipped: bytes, member: zipfile.ZipInfo) -> Any:
     # Arrow takes a length of 0 for a mistake.
     if not member.file_size:
         return pa.py_buffer(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, 1))
-    return codec.decompress(_GZIP_HEADER + packed + trailer, decompressed_size=member.file_size)
+    dressed = b"".join((_GZIP_HEADER, packed, trailer))
+    return codec.decompress(dressed, decompressed_size=member.file_size)
 
 
 def _check_member(file: ArchiveFile, member: zipfile.ZipInfo) -> None:
