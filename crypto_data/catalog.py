@@ -104,7 +104,7 @@ class SourceSettings(BaseModel):
     vision: VisionAddress = Field(VisionAddress(), description="the keys url and listing")
     rest: RestAddresses = Field(RestAddresses(), description="the keys spot, um and cm")
     timeout: Seconds = 30.0
-    concurrency: Count = Field(8, ge=1, le=64, description="requests at once, 1 to 64")
+    concurrency: Count = Field(4, ge=1, le=64, description="requests at once, 1 to 64")
     weights: WeightBudget = Field(WeightBudget(), description="the keys spot, um and cm")
 
 

@@ -180,12 +180,13 @@ def _collect(
     """Wait for a file to be done; yield the report of each series that is complete by it."""
     # Woken now and then so that a signal is handled while nothing comes back.
     done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-    pa.default_memory_pool().release_unused()
     for future in done:
         progress = running.pop(future)
         result = future.result()
         progress.days.extend(result.days)
         progress.bytes_written += result.bytes_written
+        # What a file took is given back at once, else every thread keeps its largest for good.
+        pa.default_memory_pool().release_unused()
         progress.open_files -= 1
         if result.error:
             progress.errors.append(result.error)

@@ -4,7 +4,6 @@ What the sources said comes in as a `Harvest`; what each day is, is judged by `c
 """
 
 import logging
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,8 +37,6 @@ from crypto_data.series import Series
 from crypto_data.validation import cut, is_on_grid
 
 LOCK_SECONDS = 300.0
-# A file is merged and encoded in memory: threads side by side must not add that up.
-WRITTEN_AT_ONCE = 2
 
 log = logging.getLogger("crypto_data.lake")
 
@@ -57,7 +54,6 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._writing = threading.Semaphore(WRITTEN_AT_ONCE)
 
     def ledger(self, series: Series, days: Sequence[date]) -> Ledger:
         """Return what is known of some days; days never asked for are not in it.
@@ -105,7 +101,7 @@ class Lake:
             LakeNotWritable: no space or no permission; the old file is untouched.
         """
         path = part_path(self.root, series, period)
-        with self._locked(series, period), self._writing:
+        with self._locked(series, period):
             aside = quarantine_path(self.root, series, period)
             _sweep(path)
             _sweep(aside)

@@ -28,6 +28,8 @@ from crypto_data.sources.http import HttpClient, Request, Response
 from crypto_data.sources.listing import Listing, PublishedFile
 
 MAX_CHECKSUM_BYTES = 4096
+# The first zip and its CHECKSUM, and some names of another form before them.
+FIRST_KEYS = 20
 # Text and table of a month together take 30 MB: fetching side by side must not add those up.
 PARSED_AT_ONCE = 2
 # A zip gains nothing by a further packing, and its length stays known.
@@ -135,7 +137,7 @@ class Archive:
 
     def _first_period(self, folder: str, series: Series, door: GateDoor) -> str | None:
         """Return the period of the first file in a folder, the listing's order being bytewise."""
-        for page in self.listing.pages(folder, door):
+        for page in self.listing.pages(folder, door, FIRST_KEYS):
             periods = [period for file in page.files if (period := _period_of(series, file.name))]
             if periods:
                 return min(periods)

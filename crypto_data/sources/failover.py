@@ -43,6 +43,7 @@ class FailoverChain:
         self._sources = tuple(sources)
         self._clock_ms = clock_ms
         self._lives: dict[Series, dict[str, Lifetime]] = {}
+        self._asking: dict[Series, threading.Lock] = {}
         self._lives_lock = threading.Lock()
 
     @property
@@ -132,14 +133,16 @@ class FailoverChain:
     def _lifetimes(self, series: Series) -> dict[str, Lifetime]:
         with self._lives_lock:
             known = self._lives.setdefault(series, {})
-        for source in self._sources:
-            if source.name not in known:
-                try:
-                    known[source.name] = source.lifetime(series)
-                except Rejected:
-                    known[source.name] = Lifetime(None)  # it has never heard of the symbol
-                except SourceError:
-                    continue  # asked again by the next day that needs it; the day stays open
+            asking = self._asking.setdefault(series, threading.Lock())
+        with asking:  # the files of one series begin together, and one of them asks for all
+            for source in self._sources:
+                if source.name not in known:
+                    try:
+                        known[source.name] = source.lifetime(series)
+                    except Rejected:
+                        known[source.name] = Lifetime(None)  # it has never heard of the symbol
+                    except SourceError:
+                        continue  # asked again by the next day that needs it; the day stays open
         return known
 
 

@@ -3,7 +3,6 @@
 Names, sizes and dates only. What the files hold belongs to `sources.archive_file`.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,12 +15,12 @@ from crypto_data.sources.http import HttpClient, Request
 
 SOURCE = "vision"
 
+# More than this S3 never puts on one page.
+PAGE_KEYS = 1000
 # 1000 entries of at most 1 kB each, and the frame.
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 # The largest folder has some 6000 keys; a listing that goes round in circles has more pages.
 MAX_PAGES = 1000
-
-_NAMESPACE = re.compile(r"\{[^}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +78,22 @@ class Listing:
             for folder in page.folders
         )
 
-    def pages(self, prefix: str, door: GateDoor) -> Iterator[ListingPage]:
+    def pages(self, prefix: str, door: GateDoor, keys: int = PAGE_KEYS) -> Iterator[ListingPage]:
         """Yield the pages below `prefix`, which ends where the caller wants it to.
+
+        Args:
+            prefix: How the keys begin.
+            door: The way to the listing.
+            keys: Entries on a page at most; who wants the first only need not read a thousand.
 
         Raises:
             SourceError: a page could not be fetched; `Broken` when it is no listing.
         """
         marker = ""
         for _ in range(MAX_PAGES):
-            params = {"delimiter": "/", "prefix": prefix}
+            params: dict[str, str | int] = {"delimiter": "/", "prefix": prefix}
+            if keys < PAGE_KEYS:
+                params["max-keys"] = keys
             if marker:
                 params["marker"] = marker
             request = Request(self._url, params=params, max_bytes=MAX_PAGE_BYTES)
@@ -131,17 +137,19 @@ def parse_page(body: bytes) -> ListingPage:
 
 
 def _file(item: ET.Element) -> PublishedFile:
-    modified = datetime.fromisoformat(_text(item, "LastModified"))
+    texts = {_tag(child): child.text or "" for child in item}
+    modified = datetime.fromisoformat(texts.get("LastModified", ""))
     return PublishedFile(
-        key=_text(item, "Key"),
+        key=texts.get("Key", ""),
         last_modified_ms=int(modified.timestamp() * 1000),
-        size=int(_text(item, "Size") or 0),
-        etag=_text(item, "ETag").strip('"'),
+        size=int(texts.get("Size") or 0),
+        etag=texts.get("ETag", "").strip('"'),
     )
 
 
 def _tag(element: ET.Element) -> str:
-    return _NAMESPACE.sub("", element.tag)
+    """Return the name without its namespace, `{http://…}`."""
+    return element.tag.rpartition("}")[2]
 
 
 def _text(element: ET.Element, name: str) -> str:
