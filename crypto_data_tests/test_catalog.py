@@ -78,7 +78,7 @@ def test_all_but_seven_keys_have_defaults() -> None:
             "cm": ("https://dapi.binance.com",),
         },
         "timeout": 30.0,
-        "concurrency": 8,
+        "concurrency": 4,
         "weights": {"spot": 6000, "um": 2400, "cm": 2400},
     }
     assert catalog.alerts.model_dump() == {"urls": (), "max_consecutive_errors": 3}

@@ -658,9 +658,7 @@ def test_milliseconds_and_microseconds_join_without_a_hole(desk, shelf) -> None:
     assert states(report) == ["complete"] * 90
     held = desk.rows(HOURS, date(2024, 12, 1), date(2025, 3, 1))
     opens = [row["open_time"] for row in held]
-    assert {after - before for before, after in pairwise(opens)} == {
-        timedelta(hours=1)
-    }
+    assert {after - before for before, after in pairwise(opens)} == {timedelta(hours=1)}
     assert without_source(held) == [
         row for file in files for row in recorded_rows(file.read_text())
     ]

@@ -6,6 +6,7 @@ commands do belongs to the modules beside this one and below.
 Exit status: 0 what was asked is done · 1 it is not · 2 the command or configuration is wrong.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -42,6 +43,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; our own errors are sentences on stderr, never a traceback."""
+    # Before Arrow is loaded: its own pool keeps what every thread freed, 130 MB of a year of 1m.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()

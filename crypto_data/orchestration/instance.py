@@ -9,6 +9,9 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+from sqlalchemy.exc import DBAPIError
+
+from crypto_data.errors import LakeNotWritable
 
 SETTINGS = Path(__file__).with_name("dagster.yaml")
 WORKSPACE = """\
@@ -31,12 +34,26 @@ def prepare_home(folder: Path, environ: Mapping[str, str]) -> Path:
     """Return Dagster's home, made ready: `DAGSTER_HOME`, else `.dagster` in `folder`.
 
     A home without settings gets ours; one that has them keeps them.
+
+    Raises:
+        LakeNotWritable: it cannot be made.
     """
     home = Path(environ.get("DAGSTER_HOME") or folder / ".dagster").absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(SETTINGS, home / "dagster.yaml")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            shutil.copyfile(SETTINGS, home / "dagster.yaml")
+    except OSError as error:
+        raise _unusable(home, error.strerror) from error
     return home
+
+
+def _unusable(home: Path, why: object) -> LakeNotWritable:
+    return LakeNotWritable(
+        str(home),
+        f"Dagster's storage cannot be written ({why}). Make room or permit writing, or set "
+        "DAGSTER_HOME to another folder; what is committed stays",
+    )
 
 
 def child_environment(home: Path, config: Path, environ: Mapping[str, str]) -> dict[str, str]:
@@ -51,12 +68,19 @@ def child_environment(home: Path, config: Path, environ: Mapping[str, str]) -> d
 
 @contextmanager
 def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """Open the storage in `home`; runs whose process is gone are ended first."""
+    """Open the storage in `home`; runs whose process is gone are ended first.
+
+    Raises:
+        LakeNotWritable: the storage cannot be written, now or while the context lasts.
+    """
     for name, value in BATCHING.items():
         os.environ.setdefault(name, value)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        end_dead_runs(instance)
-        yield instance
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            end_dead_runs(instance)
+            yield instance
+    except DBAPIError as error:
+        raise _unusable(home, error.orig) from error
 
 
 def worker_tag() -> dict[str, str]:

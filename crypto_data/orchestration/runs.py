@@ -32,7 +32,7 @@ class History:
 
 def tag_run(context: dg.AssetExecutionContext, feed: str) -> None:
     """Note on the run that it fetches for a feed."""
-    context.instance.add_run_tags(context.run_id, {f"{FEED_TAG}{feed}": "true"})
+    context.instance.add_run_tags(context.run.run_id, {f"{FEED_TAG}{feed}": "true"})
 
 
 def read_history(instance: dg.DagsterInstance, feed: str) -> History:

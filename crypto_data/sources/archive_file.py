@@ -245,6 +245,9 @@ def timestamps(times: Any) -> Any:
     Raises:
         pa.ArrowInvalid: a time before any calendar.
     """
+    newest = pc.max(times).as_py()
+    if newest is not None and newest < FIRST_MICROSECONDS:
+        return pc.multiply_checked(times, 1000).cast(TIME)
     micro = pc.greater_equal(times, FIRST_MICROSECONDS)
     scaled = pc.multiply_checked(pc.if_else(micro, 0, times), 1000)
     return pc.if_else(micro, times, scaled).cast(TIME)

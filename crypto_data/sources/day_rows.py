@@ -40,7 +40,9 @@ class DayRows:
 def by_day(rows: Any) -> DayRows:
     """Return a `FETCHED` table by UTC day of its open times."""
     opens_ms = epoch_ms(rows["open_time"]).to_numpy()
-    days, counts = np.unique(np.unique(opens_ms) // DAY_MS, return_counts=True)
+    is_ascending = bool((np.diff(opens_ms) > 0).all())  # as nearly every file is
+    opened_ms = opens_ms if is_ascending else np.unique(opens_ms)
+    days, counts = np.unique(opened_ms // DAY_MS, return_counts=True)
     by_date = {
         day_of(int(day) * DAY_MS): int(count) for day, count in zip(days, counts, strict=True)
     }
