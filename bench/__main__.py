@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.exchange import sandbox
 from bench.figure import FULL, QUICK, Figure, Size
 from bench.ingesting import measure_bytes_written, measure_daily_archives
 from bench.processes import measure_help, measure_import, measure_memory
 from bench.report import print_figures, write_json
+from crypto_data.sandbox.remote import running_sandbox
 
 RESULTS = Path(__file__).resolve().parent.parent / ".bench"
 
@@ -34,7 +34,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
-    with tempfile.TemporaryDirectory(prefix="crypto-data-bench-") as folder, sandbox() as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="crypto-data-bench-") as folder,
+        running_sandbox() as url,
+    ):
         chosen = options.only or FIGURES
         figures = [FIGURES[name](url, Path(folder) / name, size) for name in chosen]
     print_figures(figures)

@@ -7,13 +7,14 @@ from datetime import date, timedelta
 from itertools import groupby
 from pathlib import Path
 
-from bench.exchange import bytes_kept, hide_monthlies, show_all, write_config
+from bench.exchange import NO_MONTHLIES, bytes_kept, write_config
 from bench.figure import Better, Figure, Size
 from bench.raw import copy_archives
 from crypto_data.catalog import load_catalog
 from crypto_data.ingest import Job, SeriesReport, ingest
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import days_in
+from crypto_data.sandbox.remote import clear_faults, plant_faults
 from crypto_data.sources.connect import open_chains
 
 # February to April 2024 are 90 days.
@@ -27,7 +28,7 @@ def measure_daily_archives(url: str, folder: Path, size: Size) -> Figure:
     months = [list(group) for _, group in groupby(days, lambda day: day.replace(day=1))]
     config = write_config(folder, url, "2025-01-01")
     threads = load_catalog(config, {}, date(2026, 1, 1)).sources.concurrency
-    hide_monthlies(url)
+    plant_faults(url, NO_MONTHLIES)
     ours, raw = [], []
     for turn in range(-1, size.repeats):  # the first turn warms the sandbox up
         seconds = _time_ingest(config, folder / f"lake{turn}", days, threads)
@@ -35,7 +36,7 @@ def measure_daily_archives(url: str, folder: Path, size: Size) -> Figure:
         if turn >= 0:
             ours.append(len(days) * ROWS_A_DAY / seconds)
             raw.append(len(days) * ROWS_A_DAY / raw_seconds)
-    show_all(url)
+    clear_faults(url)
     return Figure(
         "daily-archives", f"{len(days)} daily archives of 1m into the lake", "rows/s",
         ours, 300_000, Better.HIGHER, "get, inflate, parse, write Parquet; no more", raw,

@@ -162,7 +162,10 @@ FAULTS = [
         ("end: null", "name: Mine"), (8, "feeds[0].name"), ("'Mine'", "lower-case"), id="name"
     ),
     pytest.param(
-        ("end: null", "shedule: x"), (8, "feeds[0].shedule"), ("shedule", "schedule perhaps"), id="typo"
+        ("end: null", "shedule: x"),
+        (8, "feeds[0].shedule"),
+        ("shedule", "schedule perhaps"),
+        id="typo",
     ),
     pytest.param(
         ('"30 0 * * *"', '"60 0 * * *"'), (9, "feeds[0].schedule"), ("60", "minute"), id="cron"

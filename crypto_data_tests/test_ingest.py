@@ -294,7 +294,7 @@ def test_the_first_and_second_source_share_a_day(tmp_path) -> None:
     [report] = run(tmp_path, job(best, other, days=1))
 
     [one] = report.days
-    assert (one.source, one.rows, str(one.state)) == ("rest+vision", 24, "complete")
+    assert (one.source, one.rows, str(one.state)) == ("vision+rest", 24, "complete")
 
 
 def test_sources_side_by_side_get_no_more_threads_than_asked_for(tmp_path) -> None:

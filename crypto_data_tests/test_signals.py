@@ -73,9 +73,9 @@ def test_a_backfill_that_is_told_to_end(desk, number) -> None:
 def test_a_second_signal_kills(desk) -> None:
     """Who cannot wait asks twice; the lake is whole and the next command ends the dead run."""
     desk.configure({"intervals": ["1m"], "start": f"{FIRST}", "end": "2024-03-01"})
-    desk.sandbox.faults.add(Fault("/data/*.zip", "delay", seconds=20.0))
-    process = desk.start("backfill")
-    wait_for(lambda: desk.asked(".zip"))
+    desk.sandbox.faults.add(Fault("/data/*.zip", "delay", seconds=4.0))
+    process = desk.start("backfill", "--parallel", "1")
+    wait_for(lambda: list(find_parts(desk.lake.root)))  # the second file is on its way
 
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
@@ -103,9 +103,9 @@ def test_start_serves_and_ends(desk, number) -> None:
         process.send_signal(number)
         process.communicate(timeout=40)
     finally:
-        for child in [*psutil.Process().children(recursive=True)]:
-            if child.pid == process.pid and process.poll() is None:
-                child.kill()
+        if process.poll() is None:  # it failed before: its children must not stay
+            process.terminate()
+            process.communicate(timeout=40)
 
     assert process.returncode == 0
     assert assets == ["klines/binance/spot/BTCUSDT/1h"]
@@ -162,3 +162,14 @@ def is_of(process, desk) -> bool:
         return process.environ().get("DAGSTER_HOME") == desk.environ["DAGSTER_HOME"]
     except psutil.Error:
         return False
+
+
+def test_two_first_commands_at_once(desk) -> None:
+    """Both want to create Dagster's storage; neither spoils it for the other."""
+    desk.configure()
+
+    pair = [desk.start("status") for _ in range(4)]
+    said = [process.communicate(timeout=60)[1] for process in pair]
+
+    assert [process.returncode for process in pair] == [0] * 4, said
+    assert desk.run("status").returncode == 0

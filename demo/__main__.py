@@ -4,21 +4,18 @@ Starts the sandbox exchange, plants three faults, and runs the same commands a u
 here is known to the commands: they see an archive and an API over HTTP.
 """
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from crypto_data.cli.output import print_table
+from crypto_data.sandbox.remote import plant_faults, read_requests, running_sandbox
 from crypto_data.sandbox.server import sandbox_config
 
 FOLDER = Path(__file__).resolve().parent.parent / ".demo"
@@ -91,12 +88,12 @@ def main() -> int:
     """Run the demo; return 0 when every day is settled."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    with sandbox() as url:
+    with running_sandbox() as url:
         CONFIG.write_text(sandbox_config(url, "./lake", FEEDS))
         say("A stand-in exchange serves recorded and made days. It will misbehave:")
         for words in FAULTS:
             console.print(f"  - {words}")
-        plant_faults(url)
+        plant_faults(url, list(FAULTS.values()))
         for step in (check, backfill, look):
             status = step()
             if status:
@@ -132,9 +129,7 @@ def look() -> int:
 def count_requests(url: str) -> None:
     """Show what the exchange was asked, and how it answered."""
     say("What the exchange was asked, and how it answered (429: too many requests, asked again):")
-    with urllib.request.urlopen(f"{url}/sandbox/requests") as answer:  # noqa: S310 - our own
-        requests = json.load(answer)
-    counts = Counter((_place(request["path"]), request["status"]) for request in requests)
+    counts = Counter((_place(one["path"]), one["status"]) for one in read_requests(url))
     print_table(
         [
             {"place": place, "status": str(status), "requests": count}
@@ -176,35 +171,6 @@ def run(*arguments: str) -> int:
         "XDG_STATE_HOME": str(FOLDER / "state"),
     }
     return subprocess.run([*COMMAND, *arguments], env=environment, check=False).returncode  # noqa: S603
-
-
-@contextmanager
-def sandbox() -> Iterator[str]:
-    """Run the sandbox exchange in a process of its own; yield its address."""
-    process = subprocess.Popen(  # noqa: S603
-        [*COMMAND, "sandbox", "--port", "0"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None  # noqa: S101 - asked for above
-        for line in process.stderr:
-            if "serves at " in line:
-                yield line.split("serves at ")[1].split(";")[0].strip()
-                return
-        raise RuntimeError(f"the sandbox did not start: exit status {process.wait()}")
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def plant_faults(url: str) -> None:
-    """Tell the sandbox what to do wrong."""
-    body = json.dumps(list(FAULTS.values())).encode()
-    request = urllib.request.Request(f"{url}/sandbox/faults", body, method="POST")  # noqa: S310
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own sandbox
-        answer.read()
 
 
 if __name__ == "__main__":

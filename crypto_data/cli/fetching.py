@@ -44,9 +44,16 @@ def note_wishes(catalog: Catalog) -> None:
 
 
 def say_nothing_to_fetch(catalog: Catalog) -> None:
-    """Say that all is settled, and bring `lake.duckdb` up to date, should it lag or be gone."""
+    """Say that all is settled, and tidy what a killed command may have left behind.
+
+    It may have fetched the last day and not come to refresh `lake.duckdb` or to end its run.
+    """
+    from crypto_data.orchestration.instance import open_instance, prepare_home
+
     complain(["nothing to fetch: every day up to the last closed one is settled"])
     rebuild_database(catalog.lake, local_ms())
+    with open_instance(prepare_home(catalog.path.parent, os.environ)):
+        pass  # opening it has ended the runs of killed commands
 
 
 def print_plan(needs: Sequence[Need], form: Format) -> None:

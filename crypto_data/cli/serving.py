@@ -15,9 +15,16 @@ GRACE_SECONDS = 20.0
 
 def start_dagster(catalog: Catalog, host: str, port: int) -> int:
     """Run Dagster's web server and daemon until a signal, or until one of them ends."""
-    from crypto_data.orchestration.instance import WORKSPACE, child_environment, prepare_home
+    from crypto_data.orchestration.instance import (
+        WORKSPACE,
+        child_environment,
+        open_instance,
+        prepare_home,
+    )
 
     home = prepare_home(catalog.path.parent, os.environ)
+    with open_instance(home):
+        pass  # the storage is there before both processes want to create it
     workspace = home / "workspace.yaml"
     workspace.write_text(WORKSPACE)
     environment = child_environment(home, catalog.path, os.environ)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
 
 from crypto_data.errors import LakeNotWritable
@@ -76,7 +77,10 @@ def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     for name, value in BATCHING.items():
         os.environ.setdefault(name, value)
     try:
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        # Two processes that create the storage at once leave tables that never open again.
+        with FileLock(home / "storage.lock"):
+            opened = dg.DagsterInstance.from_config(str(home))
+        with opened as instance:
             end_dead_runs(instance)
             yield instance
     except DBAPIError as error:
