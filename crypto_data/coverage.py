@@ -12,8 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from crypto_data.intervals import Interval, TimeRange, count_open_times, merge_ranges, open_times
-from crypto_data.partitions import archive_final_ms, day_range, expected_count
+from crypto_data.intervals import (
+    DAY_MS,
+    Interval,
+    TimeRange,
+    count_open_times,
+    merge_ranges,
+    open_times,
+)
+from crypto_data.partitions import (
+    archive_final_ms,
+    day_range,
+    expected_count,
+    group_days,
+    span_of_days,
+)
 
 # Outcomes that a source gives no words of its own.
 _WORDS = {"served": "has no more", "nothing": "has none"}
@@ -188,6 +201,33 @@ def split_by_life(
     due = [part for gap in absent for life in lives if (part := gap.intersect(life))]
     outside = _count(absent, interval) - _count(due, interval)
     return due, outside
+
+
+def without_pauses(
+    lives: Sequence[TimeRange], idle_days: Iterable[date], present_ms: Any, interval: Interval
+) -> tuple[TimeRange, ...]:
+    """Return the lives without the stretches of days on which the symbol did not trade.
+
+    Args:
+        lives: When the symbol traded, as far as first and last kline tell.
+        idle_days: Whole days of which nobody has a kline, nor the archive a file.
+        present_ms: Open times at hand, ascending: a pause begins and ends with the kline beside
+            it, where that lies on the day before or after.
+        interval: The bar length.
+    """
+    opens = np.asarray(present_ms, dtype=np.int64)
+    parts = list(lives)
+    for first, end in group_days(idle_days):
+        pause = span_of_days(first, end)
+        before = opens[(opens < pause.start_ms) & (opens >= pause.start_ms - DAY_MS)]
+        after = opens[(opens >= pause.end_ms) & (opens < pause.end_ms + DAY_MS)]
+        ends_ms = interval.next_open(interval.floor(int(before[-1]))) if len(before) else None
+        pause = TimeRange(
+            min(pause.start_ms, ends_ms) if ends_ms is not None else pause.start_ms,
+            int(after[0]) if len(after) else pause.end_ms,
+        )
+        parts = [rest for part in parts for rest in part.without(pause)]
+    return tuple(parts)
 
 
 def _count(ranges: Iterable[TimeRange], interval: Interval) -> int:

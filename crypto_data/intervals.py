@@ -157,6 +157,14 @@ class TimeRange:
         end_ms = min(self.end_ms, other.end_ms)
         return TimeRange(start_ms, max(start_ms, end_ms))
 
+    def without(self, other: "TimeRange") -> list["TimeRange"]:
+        """Return what is left of this range outside another: none, one or two ranges."""
+        common = self.intersect(other)
+        if not common:
+            return [self]
+        parts = [TimeRange(self.start_ms, common.start_ms), TimeRange(common.end_ms, self.end_ms)]
+        return [part for part in parts if part]
+
 
 def merge_ranges(ranges: Sequence[TimeRange], *, within_ms: int = 0) -> list[TimeRange]:
     """Return the ranges ascending, joined where they touch or lie at most `within_ms` apart.

@@ -10,9 +10,10 @@ from datetime import date
 
 from crypto_data.catalog import Catalog, Feed
 from crypto_data.coverage import day_state
-from crypto_data.errors import UsageError
+from crypto_data.errors import LakeDamaged, UsageError
 from crypto_data.intervals import Interval
 from crypto_data.lake.feeds import Wanted
+from crypto_data.lake.ledger import Ledger
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end, days_in, expected_count, group_days, periods_of
 from crypto_data.selection import Selection
@@ -126,11 +127,7 @@ def _check_known(option: str, asked: Iterable[str], known: set[str]) -> None:
 def find_needs(
     lake: Lake, chosen: dict[Series, Feed], selection: Selection, now_ms: int
 ) -> list[Need]:
-    """Return what each chosen series lacks up to its last closed day; settled series are left out.
-
-    Raises:
-        LakeDamaged: a file of the lake cannot be read.
-    """
+    """Return what each chosen series lacks up to its last closed day; settled ones are left out."""
     needs = []
     for series, feed in chosen.items():
         first, end = _asked_days(series, feed, selection, now_ms)
@@ -151,7 +148,7 @@ def _unsettled(
 ) -> tuple[list[date], int]:
     days, rows = [], 0
     for period, held in periods_of(series.interval, days_in(*asked)).items():
-        known = lake.period_ledger(series, period)
+        known = _ledger(lake, series, period)
         for day in held:
             facts = known.get(day)
             state = day_state(facts, series.interval, day, best_source=best_source, now_ms=now_ms)
@@ -159,6 +156,18 @@ def _unsettled(
                 days.append(day)
                 rows += expected_count(series.interval, day) - (facts.rows if facts else 0)
     return days, rows
+
+
+def _ledger(lake: Lake, series: Series, period: str) -> Ledger:
+    """Return what is known of a file's days.
+
+    Of a damaged file that is nothing: its days are planned for, and the run then says of this one
+    series what is wrong with it, while it serves the others.
+    """
+    try:
+        return lake.period_ledger(series, period)
+    except LakeDamaged:
+        return {}
 
 
 def plan_runs(needs: Sequence[Need]) -> list[RunPlan]:

@@ -419,6 +419,7 @@ def test_the_days_between_two_lives_are_settled(desk) -> None:
 
     assert report.is_whole
     assert [one.rows for one in report.days] == [24, 24] + [0] * 18 + [18, 24]
+    assert states(report) == ["complete"] * 2 + ["unlisted"] * 18 + ["complete"] * 2
     desk.sandbox.requests.clear()
     desk.fill()
     assert desk.asked("/data/", "klines") == []

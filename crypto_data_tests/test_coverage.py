@@ -18,6 +18,7 @@ from crypto_data.coverage import (
     find_gaps,
     split_by_life,
     wanted_ranges,
+    without_pauses,
 )
 from crypto_data.intervals import (
     DAY_MS,
@@ -226,3 +227,35 @@ def test_the_six_states_are_spelled_as_in_the_contract() -> None:
         "provisional",
     ]
     assert datetime.fromtimestamp(START / 1000, UTC).weekday() == 0
+
+
+HOUR = 3_600_000
+SECOND_DAY, THIRD_DAY = date(1970, 1, 2), date(1970, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("idle", "present", "expected"),
+    [
+        pytest.param([], [0], [(0, 200 * HOUR)], id="no-pause"),
+        pytest.param(
+            [SECOND_DAY], [], [(0, 24 * HOUR), (48 * HOUR, 200 * HOUR)], id="neighbours-unknown"
+        ),
+        pytest.param(
+            [SECOND_DAY, THIRD_DAY],
+            [5 * HOUR, 80 * HOUR],
+            [(0, 6 * HOUR), (80 * HOUR, 200 * HOUR)],
+            id="from-the-last-kline-to-the-next",
+        ),
+        pytest.param(
+            [THIRD_DAY],
+            [0, 100 * HOUR],
+            [(0, 48 * HOUR), (72 * HOUR, 200 * HOUR)],
+            id="klines-further-off-do-not-count",
+        ),
+    ],
+)
+def test_a_pause_cuts_a_life_in_two(idle, present, expected) -> None:
+    """Idle days and what is absent beside them lie outside the symbol's lives."""
+    lives = without_pauses([TimeRange(0, 200 * HOUR)], idle, present, Interval.HOUR_1)
+
+    assert [(life.start_ms, life.end_ms) for life in lives] == expected

@@ -15,7 +15,7 @@ from crypto_data.partitions import day_range, day_start_ms, days_touched, expect
 from crypto_data.schema import TIME, empty_klines, epoch_ms, fetched_table
 from crypto_data.series import Market, Series
 from crypto_data.sources.base import Answer, Lifetime, Outcome, Trust
-from crypto_data.sources.failover import END_OF_TIME_MS, FailoverChain, attempts_of
+from crypto_data.sources.failover import END_OF_TIME_MS, FailoverChain
 
 SERIES = Series("binance", Market.SPOT, "BTCUSDT", Interval.HOUR_1)
 MONDAY, TUESDAY = date(2024, 3, 4), date(2024, 3, 5)
@@ -293,10 +293,6 @@ def test_an_unknown_symbol_is_never_explained() -> None:
     harvest = chain(best, other).fill(SERIES, MONDAY_ONLY)
 
     assert (harvest.lives, harvest.days[MONDAY].conclusive) == (None, False)
-    assert [str(attempt) for attempt in attempts_of(harvest)] == [
-        "vision: absent: ",
-        "rest: rejected: Invalid symbol.",
-    ]
 
 
 def test_days_before_the_listing_are_not_asked_for_once_it_is_known() -> None:

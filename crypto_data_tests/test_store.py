@@ -130,7 +130,7 @@ def test_the_same_again_changes_only_what_was_asked(tmp_path) -> None:
     ).ledger[MONDAY]
 
     assert (again.attempts, again.asked_ms, again.ingested_ms) == (2, 2000, 1000)
-    assert again.sources == first.sources == (("rest", 23), ("vision", 1))
+    assert again.sources == first.sources == (("vision", 1), ("rest", 23))
     assert closes(lake).count(2.0) == 1
 
 

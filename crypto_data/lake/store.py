@@ -161,7 +161,7 @@ def _judge_days(
         earlier = known.get(day, DayFacts())
         facts = _judge_day(series, day, open_ms[place], harvest, earlier)
         judged[day] = _with_history(
-            replace(facts, sources=_count_sources(sources[place])),
+            replace(facts, sources=_count_sources(sources[place], harvest.ranking)),
             earlier,
             harvest.days[day],
             changed=day in changed,
@@ -233,9 +233,10 @@ def _same(rows: pa.Table, place: slice, before: pa.Table, earlier: slice) -> boo
     return now.num_rows == then.num_rows and bool(now.equals(then))
 
 
-def _count_sources(marks: Any) -> tuple[tuple[str, int], ...]:
+def _count_sources(marks: Any, ranking: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Return the sources of some rows and their counts, the best source first."""
     names = marks.dictionary.to_pylist()
     counts = np.bincount(marks.indices.to_numpy(), minlength=len(names))
-    return tuple(
-        (name, int(count)) for name, count in sorted(zip(names, counts, strict=True)) if count
-    )
+    places = {name: place for place, name in enumerate(ranking)}
+    held = [(name, int(count)) for name, count in zip(names, counts, strict=True) if count]
+    return tuple(sorted(held, key=lambda pair: (places.get(pair[0], len(places)), pair[0])))

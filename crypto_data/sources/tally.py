@@ -1,0 +1,177 @@
+"""What has come so far while one chain is asked for one series, and what is still wanted.
+
+Takes answers, validates their rows, and says whether a day has been answered for good. Whom to ask
+next belongs to `sources.failover`.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crypto_data.coverage import ARCHIVE, SourceAnswer, find_gaps, without_pauses
+from crypto_data.harvest import AskedDay, Offer
+from crypto_data.intervals import TimeRange, count_open_times, merge_ranges
+from crypto_data.partitions import (
+    archive_final_ms,
+    day_of,
+    day_range,
+    days_touched,
+    expected_count,
+)
+from crypto_data.schema import epoch_ms
+from crypto_data.series import Series
+from crypto_data.sources.base import Answer, Outcome, Trust
+from crypto_data.validation import cut, validate
+
+# A source that can never have the series has nothing to tell.
+_REFUSALS = (Outcome.UNSUPPORTED, Outcome.REJECTED)
+_CUT_SHORT = (Outcome.BLOCKED, Outcome.LIMITED, Outcome.DOWN)
+
+
+class Tally:
+    """What has come so far while one chain is asked for one series."""
+
+    def __init__(self, series: Series, gaps: Sequence[TimeRange], now_ms: int) -> None:
+        self.series = series
+        self.now_ms = now_ms
+        self.offers: list[Offer] = []
+        self.quarantined: list[Any] = []
+        self.days = {day: AskedDay() for day in days_touched(gaps)}
+        self._whole_days = merge_ranges([day_range(day) for day in self.days])
+        self._outcomes: dict[tuple[date, str], list[Outcome]] = {}
+        self._firm_ms: list[Any] = []
+        self._spoilt_ms: set[int] = set()  # open times of rows that broke a rule
+        self.unlisted = False  # some of the gaps lie before the listing and were not asked for
+
+    @property
+    def first_open_ms(self) -> int | None:
+        """The earliest open time of all offers."""
+        firsts = [epoch_ms(offer.rows["open_time"].slice(0, 1))[0].as_py() for offer in self.offers]
+        return min(firsts, default=None)
+
+    def take(self, answer: Answer, rank: int, *, doubtful_rank: int) -> None:
+        """Validate an answer's rows and note how it answered for each of its days."""
+        set_aside = dict(answer.set_aside)
+        if answer.quarantined is not None:
+            self.quarantined.append(answer.quarantined)
+        if answer.rows is not None and answer.rows.num_rows:
+            self._offer(answer, rank if answer.trust is Trust.FIRM else doubtful_rank, set_aside)
+        for position, day in enumerate(day for day in answer.days if day in self.days):
+            # What belongs to the answer as a whole is counted once, with its first day.
+            first = position == 0
+            self._note(day, answer, set_aside if first else {}, answer.attempts if first else 0)
+
+    def _offer(self, answer: Answer, rank: int, set_aside: dict[str, int]) -> None:
+        rows = cut(answer.rows, self._whole_days)
+        if answer.rows["open_time"].null_count:  # in no range, and still to be set aside
+            timeless = answer.rows.filter(pc.is_null(answer.rows["open_time"]))
+            rows = pa.concat_tables([rows, timeless])
+        verdict = validate(rows, self.series.interval, closed_before_ms=self.now_ms)
+        for rule, count in verdict.counts.items():
+            set_aside[rule] = set_aside.get(rule, 0) + count
+        if verdict.bad is not None:
+            self.quarantined.append(verdict.bad)
+            self._spoilt_ms.update(epoch_ms(verdict.bad["open_time"]).drop_null().to_pylist())
+        if verdict.good.num_rows:
+            self.offers.append(Offer(answer.source, rank, verdict.good))
+            if answer.trust is Trust.FIRM:
+                self._firm_ms.append(epoch_ms(verdict.good["open_time"]).to_numpy())
+
+    def _note(self, day: date, answer: Answer, set_aside: dict[str, int], requests: int) -> None:
+        asked = self.days[day]
+        asked.answers.append(SourceAnswer(answer.source, answer.outcome.value, answer.detail))
+        asked.requests += requests
+        asked.seconds += answer.seconds / len(answer.days)
+        for rule, count in set_aside.items():
+            asked.set_aside[rule] = asked.set_aside.get(rule, 0) + count
+        if answer.checksum:
+            asked.checksum, asked.address = answer.checksum, answer.address
+        asked.doubtful = answer.trust is Trust.DOUBTFUL or (
+            asked.doubtful and answer.outcome is not Outcome.SERVED
+        )
+        self._outcomes.setdefault((day, answer.source), []).append(answer.outcome)
+
+    def still_wanted(self, wanted: Iterable[TimeRange]) -> list[TimeRange]:
+        """Return what no firm row has filled; a doubtful day is wanted as a whole."""
+        doubtful = [day_range(day) for day, asked in self.days.items() if asked.doubtful]
+        spans = merge_ranges([*wanted, *doubtful])
+        present = _concatenate(self._firm_ms)
+        # The gap of a weekly bar reaches over days that nobody asks for: cut to what was wanted.
+        return [
+            gap.intersect(span)
+            for span in spans
+            for gap in find_gaps(present, span, self.series.interval)
+        ]
+
+    def tell_holes(self, wanted: Sequence[TimeRange]) -> None:
+        """Say of the days that were served with holes what the next source is asked for."""
+        for day in days_touched(wanted):
+            answers = self.days[day].answers
+            if answers and answers[-1].outcome == Outcome.SERVED and not answers[-1].detail:
+                due = expected_count(self.series.interval, day)
+                lacking = sum(
+                    count_open_times(self.series.interval, gap.intersect(day_range(day)))
+                    for gap in wanted
+                )
+                detail = f"lacks {lacking} of {due} klines"
+                answers[-1] = replace(answers[-1], detail=detail)
+
+    def spoilt_days(self, wanted: Sequence[TimeRange]) -> set[date]:
+        """Return the days on which a wanted kline came, but broke a rule: nobody's absence.
+
+        `wanted` is ascending and disjoint.
+        """
+        starts = [gap.start_ms for gap in wanted]
+        return {
+            day_of(time_ms)
+            for time_ms in self._spoilt_ms
+            if (place := bisect_right(starts, time_ms)) and time_ms in wanted[place - 1]
+        }
+
+    def conclude(self, day: date, ranking: Sequence[str]) -> None:
+        """Mark the day when each source of the chain has told all it will ever tell."""
+        self.days[day].conclusive = all(
+            self._has_told_all(day, name, self._outcomes.get((day, name), [])) for name in ranking
+        )
+
+    def without_pauses(self, lives: Sequence[TimeRange]) -> tuple[TimeRange, ...]:
+        """Return the lives without the days between two of them, where a name was reused.
+
+        Such a day has no kline anywhere, an API said so, and the archive has no file of it; of a
+        day on which the exchange only stood still it has one.
+        """
+        idle = [day for day, asked in self.days.items() if asked.conclusive and self._is_idle(day)]
+        present = np.sort(_concatenate(self._firm_ms)) if self._firm_ms else ()
+        return without_pauses(lives, idle, present, self.series.interval)
+
+    def _is_idle(self, day: date) -> bool:
+        said = {
+            source: set(outcomes)
+            for (asked, source), outcomes in self._outcomes.items()
+            if asked == day
+        }
+        filed = said.pop(ARCHIVE, set())
+        return filed == {Outcome.ABSENT} and {Outcome.NOTHING} in said.values()
+
+    def _has_told_all(self, day: date, source: str, outcomes: Sequence[Outcome]) -> bool:
+        """Return whether a source's answers are final; a broken file beside a 404 is not."""
+        if any(outcome in _CUT_SHORT for outcome in outcomes):
+            return False  # it may have served one hole of the day and not come to the next
+        if Outcome.BROKEN in outcomes and source != ARCHIVE:
+            return False  # a broken page hides a hole; a broken month is mended by its dailies
+        if any(outcome in (Outcome.SERVED, Outcome.NOTHING) for outcome in outcomes):
+            return True
+        final = self.now_ms >= archive_final_ms(self.series.interval, day)
+        return bool(outcomes) and all(
+            outcome in _REFUSALS or (outcome is Outcome.ABSENT and final) for outcome in outcomes
+        )
+
+
+def _concatenate(arrays: list[Any]) -> Any:
+    return np.concatenate(arrays) if arrays else ()
