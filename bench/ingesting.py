@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.exchange import NO_MONTHLIES, bytes_kept, write_config
 from bench.figure import Better, Figure, Size
 from bench.raw import copy_archives
-from crypto_data.catalog import load_catalog
+from crypto_data.catalog.configuration import load_catalog
 from crypto_data.ingest import Job, SeriesReport, ingest
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import days_in

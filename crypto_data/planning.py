@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from crypto_data.catalog import Catalog, Feed
+from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.coverage import day_state
 from crypto_data.errors import LakeDamaged, UsageError
 from crypto_data.intervals import Interval

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from crypto_data.catalog import Catalog, load_catalog
+from crypto_data.catalog.configuration import Catalog, load_catalog
 from crypto_data.ingest import Job, SeriesReport, ingest
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import span_of_days

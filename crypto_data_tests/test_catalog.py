@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from crypto_data.catalog import Catalog, Feed, find_catalog, load_catalog, parse_catalog
+from crypto_data.catalog.configuration import (
+    Catalog,
+    Feed,
+    find_catalog,
+    load_catalog,
+    parse_catalog,
+)
 from crypto_data.errors import CatalogError, Fault, UsageError
 from crypto_data.intervals import Interval
 from crypto_data.series import Market, Series
@@ -230,7 +236,7 @@ def test_no_configuration_says_where_and_how(tmp_path, config, environ, said) ->
 def test_reading_the_configuration_stays_light() -> None:
     """The command line's start-up does not pay for Arrow, numpy or Dagster here."""
     code = (
-        "import sys, crypto_data.catalog;"
+        "import sys, crypto_data.catalog.configuration;"
         "print({'pyarrow', 'numpy', 'dagster', 'duckdb', 'httpx'} & set(sys.modules))"
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto_data.catalog import (
+from crypto_data.catalog.configuration import (
     Alerts,
     Catalog,
     CatalogText,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crypto_data.catalog import Catalog, load_catalog, parse_catalog
+from crypto_data.catalog.configuration import Catalog, load_catalog, parse_catalog
 from crypto_data.errors import CatalogError, Fault
 
 TODAY = date(2026, 11, 21)

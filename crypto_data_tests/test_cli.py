@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from typer.main import get_command
 
-from crypto_data.catalog import parse_catalog
+from crypto_data.catalog.configuration import parse_catalog
 from crypto_data.cli.main import app
 from crypto_data.sandbox.faults import Fault
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crypto_data.cron import check_cron
+from crypto_data.catalog.cron import check_cron
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from crypto_data.catalog import CatalogText, parse_catalog
+from crypto_data.catalog.configuration import CatalogText, parse_catalog
 from crypto_data.cli.main import app
 from crypto_data.coverage import DayFacts, DayState
 from crypto_data.lake.ledger import DayRun

@@ -24,7 +24,7 @@ CHILD = """
 import os, sys, threading
 from datetime import UTC, datetime
 from pathlib import Path
-from crypto_data.catalog import load_catalog
+from crypto_data.catalog.configuration import load_catalog
 from crypto_data.ingest import Job, ingest
 from crypto_data.lake.store import Lake
 from crypto_data.sources.connect import open_chains

@@ -12,7 +12,7 @@ PACKAGE = "crypto_data"
 # may not.
 LAYERS = [
     [{"errors", "intervals", "series", "schema"}],
-    [{"catalog*", "cron", "partitions", "coverage", "validation", "harvest", "selection"}],
+    [{"catalog", "partitions", "coverage", "validation", "harvest", "selection"}],
     [{"sources.*"}, {"lake.*"}, {"sandbox.*"}],
     [{"ingest"}, {"planning"}],
     [{"orchestration.*"}],

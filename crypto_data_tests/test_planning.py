@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from crypto_data.catalog import Catalog, Feed
+from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.errors import UsageError
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval
 from crypto_data.lake.store import Lake

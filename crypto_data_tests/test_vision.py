@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow as pa
 import pytest
 
-from crypto_data.catalog import VisionAddress
+from crypto_data.catalog.configuration import VisionAddress
 from crypto_data.errors import SourceError
 from crypto_data.intervals import DAY_MS, TimeRange
 from crypto_data.partitions import day_of, days_touched

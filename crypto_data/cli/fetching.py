@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from crypto_data.catalog import Catalog
+from crypto_data.catalog.configuration import Catalog
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import complain, print_rows, show_bytes
 from crypto_data.coverage import DayState

@@ -2,7 +2,7 @@
 
 import os
 
-from crypto_data.catalog import Catalog, Feed
+from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import print_rows
 from crypto_data.lake.inventory import read_view

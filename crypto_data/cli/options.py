@@ -15,7 +15,7 @@ from crypto_data.errors import UsageError
 from crypto_data.selection import Selection
 
 if TYPE_CHECKING:
-    from crypto_data.catalog import Catalog
+    from crypto_data.catalog.configuration import Catalog
 
 
 class Format(StrEnum):
@@ -123,7 +123,7 @@ def read_catalog(config: Path | None) -> "Catalog":
     Raises:
         CatalogError: it cannot be found or used.
     """
-    from crypto_data.catalog import find_catalog, load_catalog
+    from crypto_data.catalog.configuration import find_catalog, load_catalog
 
     path = find_catalog(config, os.environ, Path.cwd())
     return load_catalog(path, os.environ, datetime.now(UTC).date())

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from crypto_data.catalog import Catalog
+from crypto_data.catalog.configuration import Catalog
 from crypto_data.errors import UsageError
 
 # Dagster's processes end their own children in this time; then they are killed.

@@ -1,6 +1,6 @@
 """What `validate` prints: what a configuration asks for."""
 
-from crypto_data.catalog import Catalog, Feed
+from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import complain, print_rows
 from crypto_data.intervals import count_open_times

@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from crypto_data.catalog import Catalog
+from crypto_data.catalog.configuration import Catalog
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import Row, print_rows, show_bytes
 from crypto_data.lake.inventory import read_view, run_statement

@@ -4,7 +4,7 @@ import warnings
 
 import dagster as dg
 
-from crypto_data.catalog import Catalog
+from crypto_data.catalog.configuration import Catalog
 from crypto_data.orchestration.assets import build_assets
 from crypto_data.orchestration.io_manager import FailoverIOManager
 from crypto_data.orchestration.resources import LakeResource

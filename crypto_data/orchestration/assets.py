@@ -11,7 +11,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import Field
 
-from crypto_data.catalog import Catalog, Feed
+from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.errors import LakeDamaged
 from crypto_data.ingest import DayReport, SeriesReport, ingest
 from crypto_data.intervals import Interval

@@ -7,7 +7,7 @@ from functools import partial
 
 import dagster as dg
 
-from crypto_data.catalog import Catalog
+from crypto_data.catalog.configuration import Catalog
 from crypto_data.ingest import DayReport, OnDays
 from crypto_data.orchestration.assembly import build_definitions
 from crypto_data.orchestration.foreground import listening, run_aside, stop

@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
-from crypto_data.catalog import Catalog, Feed, find_catalog, load_catalog
+from crypto_data.catalog.configuration import Catalog, Feed, find_catalog, load_catalog
 from crypto_data.errors import UsageError
 from crypto_data.ingest import Job
 from crypto_data.lake.feeds import Wishes, write_wishes

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from crypto_data.catalog import VisionAddress
+from crypto_data.catalog.configuration import VisionAddress
 from crypto_data.errors import Absent, Broken
 from crypto_data.intervals import TimeRange
 from crypto_data.partitions import period_days, span_of_days

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from crypto_data.catalog import Catalog, Feed, SourceSettings
+from crypto_data.catalog.configuration import Catalog, Feed, SourceSettings
 from crypto_data.series import Market
 from crypto_data.sources.base import Source
 from crypto_data.sources.budget import Budget

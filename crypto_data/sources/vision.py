@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 
-from crypto_data.catalog import VisionAddress
+from crypto_data.catalog.configuration import VisionAddress
 from crypto_data.errors import Absent, Broken, SourceError
 from crypto_data.intervals import Interval, TimeRange
 from crypto_data.partitions import days_touched, expected_count

@@ -1,6 +1,6 @@
 """How a fault of the configuration is worded: place, what was found, what is allowed.
 
-Turns what pydantic found into faults with lines. What is right or wrong belongs to `catalog`.
+Turns what pydantic found into faults with lines. What is right or wrong belongs to `catalog.configuration`.
 Never quotes a value that came from the environment.
 """
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from crypto_data.catalog_text import WHOLE_FILE, Entry, join_key, quote
+from crypto_data.catalog.text import WHOLE_FILE, Entry, join_key, quote
 from crypto_data.errors import Fault
 
 

@@ -1,7 +1,7 @@
 """Single values of the configuration: what each kind may be, and its words in a fault.
 
 Every check takes text and returns the value, or raises `ValueError` with what is allowed instead.
-The keys these values stand under belong to `catalog`.
+The keys these values stand under belong to `catalog.configuration`.
 """
 
 import re
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from crypto_data.cron import CRON_WORDS, check_cron
+from crypto_data.catalog.cron import CRON_WORDS, check_cron
 from crypto_data.errors import UsageError
 from crypto_data.intervals import Interval
 from crypto_data.series import Market, check_symbol

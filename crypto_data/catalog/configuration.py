@@ -1,7 +1,7 @@
 """The configuration: which series are wanted, from where, and where they are kept.
 
-Values and the reading of `crypto_data.yaml`. The YAML text belongs to `catalog_text`, rules that
-need several values at once to `catalog_rules`, the wording of faults to `catalog_faults`. No
+Values and the reading of `crypto_data.yaml`. The YAML text belongs to `catalog.text`, rules that
+need several values at once to `catalog.rules`, the wording of faults to `catalog.faults`. No
 network, and no look into the lake.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from crypto_data.catalog_faults import faults_of
-from crypto_data.catalog_rules import check_rules, name_feeds
-from crypto_data.catalog_text import WHOLE_FILE, Entry, read_entries
-from crypto_data.catalog_values import (
+from crypto_data.catalog.faults import faults_of
+from crypto_data.catalog.rules import check_rules, name_feeds
+from crypto_data.catalog.text import WHOLE_FILE, Entry, read_entries
+from crypto_data.catalog.values import (
     ALERT_WORDS,
     DAY_WORDS,
     INTERVAL_WORDS,

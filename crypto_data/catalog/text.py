@@ -1,6 +1,6 @@
 """The configuration as text: YAML values with their lines, and `${NAME}` filled in.
 
-What the keys mean belongs to `catalog`. The environment is an argument; a value that came from it
+What the keys mean belongs to `catalog.configuration`. The environment is an argument; a value that came from it
 is never shown again, only the `${NAME}` it came from.
 """
 

@@ -1,15 +1,15 @@
 """Rules of the configuration that look at several values at once.
 
 Reads the written entries, so that these faults are found beside those of single values. Single
-values belong to `catalog`; whatever is no proper value is passed over here.
+values belong to `catalog.configuration`; whatever is no proper value is passed over here.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 
-from crypto_data.catalog_text import Entry
-from crypto_data.catalog_values import EXCHANGES, check_day
+from crypto_data.catalog.text import Entry
+from crypto_data.catalog.values import EXCHANGES, check_day
 from crypto_data.errors import Fault
 from crypto_data.intervals import Interval
 from crypto_data.series import Market
