@@ -12,12 +12,12 @@ PACKAGE = "crypto_data"
 # may not.
 LAYERS = [
     [{"errors", "intervals", "series", "schema"}],
-    [{"catalog", "partitions", "coverage", "validation", "harvest", "selection"}],
+    [{"catalog.*", "partitions", "coverage", "validation", "harvest", "selection"}],
     [{"sources.*"}, {"lake.*"}, {"sandbox.*"}],
     [{"ingest"}, {"planning"}],
     [{"orchestration.*"}],
     [{"cli.*"}],  # commands record what they do in Dagster, so they stand above it
-    [{"definitions"}, {"demo"}, {"", "api"}],
+    [{"definitions"}, {""}],
 ]
 # Heavy or dangerous libraries, and the only places that may name them.
 ONLY_IN = {

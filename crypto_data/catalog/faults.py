@@ -1,6 +1,7 @@
 """How a fault of the configuration is worded: place, what was found, what is allowed.
 
-Turns what pydantic found into faults with lines. What is right or wrong belongs to `catalog.configuration`.
+Turns what pydantic found into faults with lines. What is right or wrong belongs to
+`catalog.configuration`.
 Never quotes a value that came from the environment.
 """
 

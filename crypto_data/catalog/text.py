@@ -1,7 +1,7 @@
 """The configuration as text: YAML values with their lines, and `${NAME}` filled in.
 
-What the keys mean belongs to `catalog.configuration`. The environment is an argument; a value that came from it
-is never shown again, only the `${NAME}` it came from.
+What the keys mean belongs to `catalog.configuration`. The environment is an argument; a value that
+came from it is never shown again, only the `${NAME}` it came from.
 """
 
 import re
