@@ -83,11 +83,14 @@ class DayFacts:
     def reason(self) -> str:
         """Return why the day is not all from its best source, in the sources' own words."""
         short = bool(self.absent) or not self.rows
-        return "; ".join(
+        said = [
             f"{answer.source}: {answer.detail or _WORDS.get(answer.outcome, answer.outcome)}"
             for answer in self.answers
             if short or answer.outcome != SERVED or answer.detail
-        )
+        ]
+        if short:
+            said += [f"set aside: {count} rows by {rule}" for rule, count in self.set_aside]
+        return "; ".join(said)
 
 
 def day_expected(facts: DayFacts | None, interval: Interval, day: date) -> int:

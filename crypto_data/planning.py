@@ -12,7 +12,7 @@ from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.coverage import day_state
 from crypto_data.errors import LakeDamaged, UsageError
 from crypto_data.intervals import Interval
-from crypto_data.lake.feeds import Wanted
+from crypto_data.lake.feeds import Wanted, Wishes, read_wishes
 from crypto_data.lake.ledger import Ledger
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end, days_in, expected_count, group_days, periods_of
@@ -70,6 +70,11 @@ def wanted_series(catalog: Catalog) -> dict[Series, Wanted]:
     }
 
 
+def current_wishes(catalog: Catalog) -> Wishes:
+    """Return what the configuration asks of its lake, with the clock that was last measured."""
+    return Wishes(wanted_series(catalog), read_wishes(catalog.lake).clock_ahead_ms)
+
+
 def choose_series(catalog: Catalog, selection: Selection) -> dict[Series, Feed]:
     """Return the configured series that a selection names.
 
@@ -122,6 +127,23 @@ def _check_known(option: str, asked: Iterable[str], known: set[str]) -> None:
             hint = f"did you mean {near[0]}? " if near else ""
             listed = ", ".join(sorted(known)[:12]) + (", …" if len(known) > 12 else "")  # noqa: PLR2004
             raise UsageError(f"{option}: {name!r} is not configured; {hint}configured: {listed}")
+
+
+def check_days(chosen: dict[Series, Feed], selection: Selection, now_ms: int) -> None:
+    """Refuse days that no chosen series is asked to hold.
+
+    Raises:
+        UsageError: the range lies before the feeds' start, after their end, or in the future.
+    """
+    if not (selection.start or selection.end):
+        return
+    asked = [_asked_days(series, feed, selection, now_ms) for series, feed in chosen.items()]
+    if all(end <= first for first, end in asked):
+        whole = [_asked_days(series, feed, Selection(), now_ms) for series, feed in chosen.items()]
+        raise UsageError(
+            "no day of these series lies in that range; the configuration asks for "
+            f"{min(first for first, _ in whole)} up to {max(end for _, end in whole)} (exclusive)"
+        )
 
 
 def find_needs(

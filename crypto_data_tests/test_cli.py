@@ -382,6 +382,9 @@ def test_no_configuration(desk, command) -> None:
             "--end 2024-01-01 is not after --start 2024-02-01",
             id="end-before-start",
         ),
+        pytest.param("backfill --start 2030-01-01", "no day of these series", id="future"),
+        pytest.param("backfill --end 2012-01-01", "no day of these series", id="before-the-feed"),
+        pytest.param("backfill --symbols ,", "no name was given", id="empty-list"),
         pytest.param("backfill --symbol BTCUSDT", "--symbols", id="unknown-option"),
         pytest.param("backfill --parallel 65", "--parallel", id="parallel"),
         pytest.param("backfill --log-level loud", "--log-level", id="log-level"),
@@ -501,3 +504,29 @@ def test_a_reader_that_leaves_early_is_no_error(filled) -> None:
 
     assert "Traceback" not in said
     assert "Exception" not in said
+
+
+def test_json_carries_what_sql_can_answer(filled) -> None:
+    """Sums, times, lists and numbers that are none come out as JSON that parses."""
+    done = filled.run(
+        "sql",
+        "SELECT sum(rows) AS rows, TIME '01:02:03' AS t, [1.5] AS l, 'nan'::DOUBLE AS n "
+        "FROM inventory WHERE rows > 0",
+        "--format", "json",
+    )  # fmt: skip
+
+    [row] = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert isinstance(row["rows"], int)
+    assert (row["t"], row["l"], row["n"]) == ("01:02:03", [1.5], None)
+
+
+def test_a_feed_that_was_just_added_shows_what_it_lacks(desk) -> None:
+    """Views and status judge by the configuration as it is, not as it was at the last fetch."""
+    desk.configure({"symbols": ["BTCUSDT"], "end": "2024-01-12"})
+
+    gaps = json.loads(desk.run("gaps", "--format", "json").stdout)
+    status = json.loads(desk.run("status", "--format", "json").stdout)
+
+    assert [(gap["state"], gap["reason"]) for gap in gaps] == [("open", "never asked for")]
+    assert status[0]["days_open"] > 0

@@ -1,5 +1,7 @@
 """The views over a lake, and the one SELECT a user may run on them."""
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
@@ -336,3 +338,30 @@ def test_views_can_be_opened_without_a_lake(tmp_path) -> None:
         assert connection.execute("SELECT count(*) FROM klines").fetchall() == [(0,)]
 
     assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import pathlib, resource, signal, sys
+from crypto_data.errors import LakeNotWritable
+from crypto_data.lake.inventory import rebuild_database
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    rebuild_database(pathlib.Path(sys.argv[1]), 0)
+except LakeNotWritable as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_database(tmp_path) -> None:
+    """A database that does not fit is never put in the place of one that works."""
+    rebuild_database(tmp_path, 0)
+    before = (tmp_path / "lake.duckdb").read_bytes()
+
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=True
+    )
+
+    assert "what was there is untouched" in done.stdout
+    assert (tmp_path / "lake.duckdb").read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["lake.duckdb"]

@@ -21,7 +21,14 @@ from crypto_data.errors import LakeBusy, LakeDamaged, LakeNotWritable
 from crypto_data.harvest import AskedDay, Harvest, Offer
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval, TimeRange
 from crypto_data.lake import store
-from crypto_data.lake.layout import find_parts, klines_glob, lock_path, part_path, quarantine_path
+from crypto_data.lake.layout import (
+    find_parts,
+    klines_glob,
+    lock_path,
+    part_path,
+    quarantine_path,
+    scratch_folder,
+)
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import day_range, day_start_ms, expected_opens
 from crypto_data.schema import KLINES, TIME, fetched_table
@@ -278,7 +285,7 @@ def test_leftovers_of_killed_writers_are_swept(tmp_path) -> None:
     """The next commit of a file removes what earlier ones left of it, and of no other."""
     lake = Lake(tmp_path)
     lake.commit(SERIES, "2024", harvest(whole()))
-    folder = part_path(tmp_path, SERIES, "2024").parent
+    folder = scratch_folder(part_path(tmp_path, SERIES, "2024"))
     aside = quarantine_path(tmp_path, SERIES, "2024").parent
     aside.mkdir(parents=True)
     for place in (folder, aside):
@@ -291,6 +298,17 @@ def test_leftovers_of_killed_writers_are_swept(tmp_path) -> None:
         ".2025.parquet.4711.tmp"
     ]
     assert os.listdir(aside) == [".2025.parquet.4711.tmp"]  # noqa: PTH208
+
+
+def test_no_unfinished_file_ever_lies_among_the_klines(tmp_path) -> None:
+    """A reader of the whole folder, as Polars, meets nothing but Parquet, whoever was killed."""
+    lake = Lake(tmp_path)
+    lake.commit(SERIES, "2024", harvest(whole()))
+    scratch = scratch_folder(part_path(tmp_path, SERIES, "2024"))
+    (scratch / ".2024.parquet.4711.tmp").write_bytes(b"PAR1 half")
+
+    assert pl.scan_parquet(tmp_path / "klines").collect().height == 24
+    assert scratch.is_relative_to(tmp_path / "_scratch")
 
 
 def test_a_damaged_file_is_left_as_it_is(tmp_path) -> None:

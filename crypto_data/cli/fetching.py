@@ -10,18 +10,20 @@ from crypto_data.catalog.configuration import Catalog
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import complain, print_rows, show_bytes
 from crypto_data.coverage import DayState
+from crypto_data.errors import LakeNotWritable
 from crypto_data.ingest import DayReport
-from crypto_data.lake.feeds import Wishes, read_wishes, write_wishes
+from crypto_data.lake.feeds import read_wishes, write_wishes
 from crypto_data.lake.inventory import rebuild_database
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end
 from crypto_data.planning import (
     Need,
+    check_days,
     choose_series,
+    current_wishes,
     estimate,
     find_needs,
     plan_runs,
-    wanted_series,
 )
 from crypto_data.selection import Selection
 from crypto_data.series import Series
@@ -34,13 +36,14 @@ def find_work(catalog: Catalog, chosen: Selection) -> list[Need]:
     """Return what the chosen series lack; writes nothing."""
     lake = Lake(catalog.lake)
     series = choose_series(catalog, chosen)
-    return find_needs(lake, series, chosen, local_ms() + read_wishes(lake.root).clock_ahead_ms)
+    now_ms = local_ms() + read_wishes(lake.root).clock_ahead_ms
+    check_days(series, chosen, now_ms)
+    return find_needs(lake, series, chosen, now_ms)
 
 
 def note_wishes(catalog: Catalog) -> None:
     """Note in the lake what it is asked to hold."""
-    ahead_ms = read_wishes(catalog.lake).clock_ahead_ms
-    write_wishes(catalog.lake, Wishes(wanted_series(catalog), ahead_ms))
+    write_wishes(catalog.lake, current_wishes(catalog))
 
 
 def say_nothing_to_fetch(catalog: Catalog) -> None:
@@ -51,7 +54,10 @@ def say_nothing_to_fetch(catalog: Catalog) -> None:
     from crypto_data.orchestration.instance import open_instance, prepare_home
 
     complain(["nothing to fetch: every day up to the last closed one is settled"])
-    rebuild_database(catalog.lake, local_ms())
+    try:
+        rebuild_database(catalog.lake, local_ms())
+    except LakeNotWritable as error:  # what was asked is done all the same
+        complain([str(error)])
     with open_instance(prepare_home(catalog.path.parent, os.environ)):
         pass  # opening it has ended the runs of killed commands
 
@@ -113,7 +119,7 @@ def fetch(catalog: Catalog, needs: Sequence[Need], *, parallel: int, form: Forma
     complain(short)
     if result.interrupted:
         complain(["interrupted: what is committed stays; run the command again to go on"])
-    elif result.failed_runs and not short:
+    else:
         complain(result.failed_runs)
     return 1 if result.interrupted or result.failed_runs or short else 0
 

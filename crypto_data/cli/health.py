@@ -6,6 +6,7 @@ from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import print_rows
 from crypto_data.lake.inventory import read_view
+from crypto_data.planning import current_wishes
 from crypto_data.selection import Selection
 
 _COLUMNS = (
@@ -40,7 +41,9 @@ def print_status(catalog: Catalog, form: Format) -> None:
 
 
 def _open_days(catalog: Catalog) -> dict[str, int]:
-    rows = read_view(catalog.lake, local_ms(), "inventory", Selection()).to_pylist()
+    wishes = current_wishes(catalog)
+    table = read_view(catalog.lake, local_ms(), "inventory", Selection(), wishes)
+    rows = table.to_pylist()
     return {
         f"{row['exchange']}/{row['market']}/{row['symbol']}/{row['interval']}": row["days_partial"]
         + row["days_missing"]

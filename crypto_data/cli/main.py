@@ -202,7 +202,7 @@ def sql(
     """Run one SELECT on the views klines, inventory, coverage and gaps."""
     from crypto_data.cli.views import print_statement
 
-    print_statement(read_catalog(config).lake, statement, form)
+    print_statement(read_catalog(config), statement, form)
 
 
 @app.command(epilog="Example: crypto-data start --port 3000")

@@ -81,16 +81,23 @@ def select(
     return Selection(
         tuple(exchange or ()),
         tuple(market or ()),
-        split_list(symbols),
-        tuple(map(_spell, split_list(intervals))),
+        split_list("--symbols", symbols),
+        tuple(map(_spell, split_list("--intervals", intervals))),
         parse_day("--start", start),
         parse_day("--end", end),
     )
 
 
-def split_list(text: str | None) -> tuple[str, ...]:
-    """Return the names in a comma-separated list."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+def split_list(option: str, text: str | None) -> tuple[str, ...]:
+    """Return the names in a comma-separated list; none where the option was not given.
+
+    Raises:
+        UsageError: the option was given and names nothing, as by an unset variable of a shell.
+    """
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    if text is not None and not names:
+        raise UsageError(f"{option}: no name was given; leave the option out to mean all")
+    return names
 
 
 def _spell(interval: str) -> str:

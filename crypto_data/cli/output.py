@@ -5,9 +5,12 @@ Which columns a table shows is each command's choice; JSON and CSV always carry 
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
+from decimal import Decimal
+from types import NoneType
 from typing import Any
 
 from crypto_data.cli.options import Format
@@ -34,8 +37,8 @@ def print_rows(
     """
     match form:
         case Format.JSON:
-            json.dump([_plain(row) for row in rows], sys.stdout, ensure_ascii=False, indent=1)
-            sys.stdout.write("\n")
+            text = json.dumps([_plain(row) for row in rows], ensure_ascii=False, indent=1)
+            sys.stdout.write(f"{text}\n")
         case Format.CSV:
             writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
             writer.writeheader()
@@ -110,9 +113,19 @@ def _plain(row: Row) -> dict[str, Any]:
 
 
 def _text(value: object) -> object:
+    """Return a value as JSON and CSV can carry it; what JSON has no number for becomes null."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    return value.isoformat() if isinstance(value, date) else value
+    if isinstance(value, Decimal):  # DuckDB's sum of integers
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_text(one) for one in value]
+    if isinstance(value, dict):
+        return {str(name): _text(one) for name, one in value.items()}
+    # Days, times of day and lengths of time have their usual spelling.
+    return value if isinstance(value, (int, str, NoneType)) else str(value)
 
 
 def complain(lines: Iterable[str]) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import Row, print_rows, show_bytes
+from crypto_data.coverage import ARCHIVE
 from crypto_data.lake.inventory import read_view, run_statement
-from crypto_data.planning import check_names
+from crypto_data.planning import check_names, current_wishes
 from crypto_data.selection import Selection
 from crypto_data.series import Series
 
@@ -23,19 +23,20 @@ def print_view(catalog: Catalog, view: str, selection: Selection, form: Format) 
     Raises:
         UsageError: the selection names what is neither configured nor in the lake.
     """
-    table = read_view(catalog.lake, local_ms(), view, selection)
+    wishes = current_wishes(catalog)
+    table = read_view(catalog.lake, local_ms(), view, selection, wishes)
     rows = table.to_pylist()
     if not rows:
-        held = read_view(catalog.lake, local_ms(), "inventory", Selection()).to_pylist()
+        held = read_view(catalog.lake, local_ms(), "inventory", Selection(), wishes).to_pylist()
         known = {Series.parse(series_of(row)) for row in held}
         check_names(known | set(catalog.all_series()), selection)
     shown = list(_SHOWN[view](rows)) if form is Format.TABLE else None
     print_rows(rows, form, columns=table.column_names, shown=shown)
 
 
-def print_statement(root: Path, statement: str, form: Format) -> None:
+def print_statement(catalog: Catalog, statement: str, form: Format) -> None:
     """Print the result of a user's SELECT."""
-    table = run_statement(root, local_ms(), statement)
+    table = run_statement(catalog.lake, local_ms(), statement, current_wishes(catalog))
     print_rows(table.to_pylist(), form, columns=table.column_names)
 
 
@@ -78,8 +79,9 @@ def _likeness(row: Row) -> tuple[str, ...]:
 
 
 def _why(row: Row) -> str:
-    """Return why a day fell short; a settled day needs no excuse."""
-    return row["reason"] or "" if row["state"] in _SHORT else ""
+    """Return why a day fell short or came from a worse source; others need no excuse."""
+    replaced = row["source"] not in (None, "", ARCHIVE)
+    return row["reason"] or "" if replaced or row["state"] in _SHORT else ""
 
 
 def _stretch(series: str, days: Sequence[Row]) -> dict[str, Any]:

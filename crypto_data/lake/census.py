@@ -64,18 +64,19 @@ class SeriesCensus:
     last_open_ms: int | None
 
 
-def take_census(root: Path, local_ms: int) -> list[SeriesCensus]:
+def take_census(root: Path, local_ms: int, wishes: Wishes | None = None) -> list[SeriesCensus]:
     """Return how every series of a lake stands, those it was asked to hold and lacks included.
 
     Args:
         root: The lake.
         local_ms: This machine's clock, UTC epoch milliseconds; the exchange's clock as last
-            measured is taken from the lake.
+            measured is taken from the wishes.
+        wishes: What the lake is asked to hold; None for what stands in the lake.
 
     Raises:
         LakeDamaged: a file cannot be read; the message names it.
     """
-    wishes = read_wishes(root)
+    wishes = wishes or read_wishes(root)
     now_ms = local_ms + wishes.clock_ahead_ms
     parts = groupby(find_parts(root), key=lambda part: part.series)
     held = {series: [part.path for part in group] for series, group in parts}

@@ -4,6 +4,7 @@ The only module that speaks to DuckDB. What a day's state is, is judged by `lake
 """
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from crypto_data.errors import UsageError
 from crypto_data.lake.census import SeriesCensus, take_census
+from crypto_data.lake.feeds import Wishes
 from crypto_data.lake.layout import DATABASE
 from crypto_data.lake.part import sync_folder, temporary_of, writing
 from crypto_data.lake.views import COVERAGE, GAPS, INVENTORY, TABLES, VIEWS, klines_view, literal
@@ -22,18 +24,21 @@ from crypto_data.selection import Selection
 STORAGE_VERSION = "v1.5.0"
 
 
-def open_views(root: Path, local_ms: int) -> duckdb.DuckDBPyConnection:
+def open_views(
+    root: Path, local_ms: int, wishes: Wishes | None = None
+) -> duckdb.DuckDBPyConnection:
     """Return an in-memory connection with the four views over the lake as it is now.
 
     Args:
         root: The lake.
         local_ms: This machine's clock, UTC epoch milliseconds.
+        wishes: What the lake is asked to hold; None for what stands in the lake.
 
     Raises:
         LakeDamaged: a file of the lake cannot be read.
     """
     connection = _connect(":memory:")
-    _define_views(connection, root, take_census(root, local_ms))
+    _define_views(connection, root, take_census(root, local_ms, wishes))
     return connection
 
 
@@ -41,7 +46,13 @@ def open_views(root: Path, local_ms: int) -> duckdb.DuckDBPyConnection:
 _DAYS = {"coverage": ("day", "day + 1"), "gaps": ("gap_start", "gap_end"), "inventory": None}
 
 
-def read_view(root: Path, local_ms: int, view: str, selection: Selection) -> pa.Table:
+def read_view(
+    root: Path,
+    local_ms: int,
+    view: str,
+    selection: Selection,
+    wishes: Wishes | None = None,
+) -> pa.Table:
     """Return the rows of `inventory`, `coverage` or `gaps`, ordered by series and time.
 
     Raises:
@@ -50,7 +61,7 @@ def read_view(root: Path, local_ms: int, view: str, selection: Selection) -> pa.
     conditions, values = _conditions(view, selection)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     query = f"SELECT * FROM {view} {where} ORDER BY ALL"  # noqa: S608 - names are ours, values bound
-    with contextlib.closing(open_views(root, local_ms)) as connection:
+    with contextlib.closing(open_views(root, local_ms, wishes)) as connection:
         return connection.sql(query, params=values).to_arrow_table()
 
 
@@ -74,7 +85,9 @@ def _conditions(view: str, selection: Selection) -> tuple[list[str], list[Any]]:
     return conditions, values
 
 
-def run_statement(root: Path, local_ms: int, statement: str) -> pa.Table:
+def run_statement(
+    root: Path, local_ms: int, statement: str, wishes: Wishes | None = None
+) -> pa.Table:
     """Run one SELECT of a user on the views and return its result.
 
     The statement cannot write, attach, install, or reach a file outside the lake.
@@ -82,7 +95,7 @@ def run_statement(root: Path, local_ms: int, statement: str) -> pa.Table:
     Raises:
         UsageError: it is not one SELECT, or DuckDB refuses it; the message is DuckDB's.
     """
-    with contextlib.closing(open_views(root, local_ms)) as connection:
+    with contextlib.closing(open_views(root, local_ms, wishes)) as connection:
         try:
             _check_is_one_select(connection, statement)
             _shut_in(connection, root)
@@ -131,13 +144,26 @@ def rebuild_database(root: Path, local_ms: int) -> Path:
             temporary.unlink(missing_ok=True)
             with contextlib.closing(_connect(str(temporary))) as connection:
                 _define_views(connection, root, census)
+                # Closing would do it too, and keep to itself that the disk is full.
+                connection.execute("CHECKPOINT")
+            _check_views(temporary)
             temporary.replace(path)
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             raise OSError(str(error)) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            for name in (temporary, temporary.with_name(f"{temporary.name}.wal")):
+                name.unlink(missing_ok=True)
         sync_folder(root)
     return path
+
+
+def _check_views(path: Path) -> None:
+    """Open a database that was just built, ask its views for nothing, and flush it."""
+    with contextlib.closing(duckdb.connect(str(path), read_only=True)) as connection:
+        for view in ("inventory", "coverage", "gaps"):
+            connection.sql(f"SELECT * FROM {view} LIMIT 0").fetchall()  # noqa: S608 - ours
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _connect(database: str) -> duckdb.DuckDBPyConnection:

@@ -14,6 +14,7 @@ from crypto_data.series import Series
 
 # Folders beside `klines` start with an underscore: readers of hive data pass over them.
 LOCKS = "_locks"
+SCRATCH = "_scratch"
 QUARANTINE = "_quarantine"
 FEEDS = "_feeds.json"
 DATABASE = "lake.duckdb"
@@ -42,6 +43,22 @@ def lock_path(root: Path, series: Series, period: str) -> Path:
 def quarantine_path(root: Path, series: Series, period: str) -> Path:
     """Return the file that holds the rows of a period which broke a rule."""
     return root / QUARANTINE / _hive(series) / f"{period}.parquet"
+
+
+def scratch_folder(path: Path) -> Path:
+    """Return where a file is written before it is renamed to `path`.
+
+    For a klines file that is a folder outside `klines`, on the same file system: an engine that is
+    pointed at the folder of all klines (Polars) stumbles over any file that is no Parquet.
+    """
+    if len(path.parents) > _DEPTH and path.parents[_DEPTH - 1].name == "klines":
+        root = path.parents[_DEPTH]
+        return root / SCRATCH / path.parent.relative_to(root / "klines")
+    return path.parent
+
+
+# Folders from a klines file up to the lake: symbol, interval, market, exchange, klines.
+_DEPTH = 5
 
 
 def _hive(series: Series) -> Path:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from crypto_data.coverage import DayFacts
 from crypto_data.errors import LakeDamaged, LakeNotWritable
+from crypto_data.lake.layout import scratch_folder
 from crypto_data.lake.ledger import KEY, DayRun, decode, encode
 from crypto_data.schema import KLINES
 
@@ -135,6 +136,7 @@ def replace_file(path: Path, content: memoryview | bytes) -> int:
     temporary = temporary_of(path)
     with writing(path):
         make_folder(path.parent)
+        make_folder(temporary.parent)
         try:
             _write_durably(temporary, content)
             temporary.replace(path)
@@ -148,13 +150,14 @@ def replace_file(path: Path, content: memoryview | bytes) -> int:
 
 def temporary_of(path: Path) -> Path:
     """Return the name under which this thread writes a file before it is renamed."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}{TEMPORARY}")
+    name = f".{path.name}.{os.getpid()}.{threading.get_native_id()}{TEMPORARY}"
+    return scratch_folder(path) / name
 
 
 def leftovers_of(path: Path) -> Iterator[Path]:
     """Yield what writers of a file left under temporary names, or are writing just now."""
     # Its own pattern language must not read a file's name.
-    for name in path.parent.glob(f".*{TEMPORARY}"):
+    for name in scratch_folder(path).glob(f".*{TEMPORARY}"):
         if name.name.startswith(f".{path.name}."):
             yield name
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+from dagster._core.instance.ref import InstanceRef
 from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
 
@@ -26,6 +27,15 @@ load_from:
 BATCHING = {
     "DAGSTER_EVENT_BATCH_SIZE": "1000",
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
+}
+
+# A command speaks on its own terminal. Dagster would capture that with two more processes, which
+# a Ctrl-C reaches too and ends with tracebacks.
+_NO_COMPUTE_LOGS = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
 }
 
 WORKER_TAG = "crypto_data/worker"
@@ -79,7 +89,9 @@ def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     try:
         # Two processes that create the storage at once leave tables that never open again.
         with FileLock(home / "storage.lock"):
-            opened = dg.DagsterInstance.from_config(str(home))
+            opened = dg.DagsterInstance.from_ref(
+                InstanceRef.from_dir(str(home), overrides=_NO_COMPUTE_LOGS)
+            )
         with opened as instance:
             end_dead_runs(instance)
             yield instance

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 # A run carries one such tag for each feed it fetched for.
 FEED_TAG = "crypto_data/feed/"
@@ -63,11 +64,21 @@ def _failures_in_a_row(ended: Sequence[dg.RunRecord]) -> list[dg.RunRecord]:
 
 
 def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Return what the first failed step of a run said."""
+    """Return what the first failed step of a run said, else what kept the run from starting."""
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         data = entry.get_dagster_event().step_failure_data
         if data.user_failure_data and data.user_failure_data.description:
             return data.user_failure_data.description
         if data.error:
-            return data.error.message.strip()
+            return _first_cause(data.error)
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
+        error = entry.get_dagster_event().job_failure_data.error
+        if error:
+            return _first_cause(error)
     return f"run {run.run_id} ended unexpectedly"
+
+
+def _first_cause(error: SerializableErrorInfo) -> str:
+    while error.cause:
+        error = error.cause
+    return error.message.strip()

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from crypto_data.catalog.configuration import Catalog, Feed, SourceSettings
+from crypto_data.errors import LakeNotWritable
 from crypto_data.series import Market
 from crypto_data.sources.base import Source
 from crypto_data.sources.budget import Budget
@@ -95,8 +96,19 @@ def open_chains(catalog: Catalog, directory: Path) -> Iterator[Chains]:
     Args:
         catalog: The configuration.
         directory: Where bans and used weight are remembered; shared by all processes and lakes.
+
+    Raises:
+        LakeNotWritable: that folder cannot be made.
     """
     settings = catalog.sources
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LakeNotWritable(
+            str(directory),
+            f"bans and used weight cannot be remembered here ({error.strerror}). Permit writing, "
+            "or set XDG_STATE_HOME to another folder",
+        ) from error
     client = HttpClient(timeout=settings.timeout, concurrency=settings.concurrency)
     try:
         yield Chains(settings, client, directory)
