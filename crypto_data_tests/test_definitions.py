@@ -7,6 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster_shared.serdes import deserialize_value, serialize_value
 
 from crypto_data.orchestration import instance as dagster_instance
 from crypto_data.orchestration.assembly import build_definitions
@@ -34,9 +36,14 @@ def assets(defs) -> dict[str, dg.AssetSpec]:
     return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 
 
-def test_definitions_are_loadable(defs) -> None:
-    """Dagster finds nothing to complain about, with the assets' job resolved too."""
+def test_definitions_can_be_sent_to_the_web_server(defs) -> None:
+    """What the code server hands over can be written down: plain text, and no enum of ours."""
     dg.Definitions.validate_loadable(defs)
+    snapshot = RepositorySnap.from_def(defs.get_repository_def())
+
+    sent = deserialize_value(serialize_value(snapshot), RepositorySnap)
+
+    assert len(sent.asset_nodes) == len(assets(defs))
 
 
 def test_keys_are_pinned(defs) -> None:
