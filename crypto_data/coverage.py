@@ -74,6 +74,7 @@ class DayFacts:
     answers: tuple[SourceAnswer, ...] = ()
     set_aside: tuple[tuple[str, int], ...] = ()  # rule -> rows put into quarantine
     checksum: str = ""  # sha256 of the archive file the rows came from
+    etag: str = ""  # its ETag, which the archive's listing tells too
     address: str = ""
     attempts: int = 0  # how often the day was asked for
     asked_ms: int = 0

@@ -5,10 +5,20 @@ Values only, handed from `sources.failover` to `lake.store`, which must not know
 
 from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 from typing import Any
 
 from crypto_data.coverage import SourceAnswer
 from crypto_data.intervals import TimeRange
+
+
+class Aim(StrEnum):
+    """What a pass over some days is for."""
+
+    FILL = "fill"  # every partial and missing day
+    MEND = "mend"  # those of them whose wait since they were last asked for is over
+    REPAIR = "repair"  # every one of them, from other sources than the best one first
+    REVISE = "revise"  # what the archive has published or changed since it was taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,7 @@ class AskedDay:
     conclusive: bool = False  # every source of the chain has told all it has
     doubtful: bool = False  # rows stem from an archive that nothing could confirm
     checksum: str = ""
+    etag: str = ""
     address: str = ""
     requests: int = 0
     seconds: float = 0.0

@@ -12,9 +12,9 @@ PACKAGE = "crypto_data"
 # may not.
 LAYERS = [
     [{"errors", "intervals", "series", "schema"}],
-    [{"catalog.*", "partitions", "coverage", "validation", "harvest", "selection"}],
-    [{"sources.*"}, {"lake.*"}, {"sandbox.*"}],
-    [{"ingest"}, {"planning"}],
+    [{"catalog.*", "partitions", "coverage", "validation", "harvest", "selection", "patience"}],
+    [{"sources.*"}, {"lake.*"}, {"alerts.*"}, {"sandbox.*"}],
+    [{"ingest"}, {"planning"}, {"watching"}],
     [{"orchestration.*"}],
     [{"cli.*"}],  # commands record what they do in Dagster, so they stand above it
     [{"definitions"}, {""}],
@@ -22,7 +22,8 @@ LAYERS = [
 # Heavy or dangerous libraries, and the only places that may name them.
 ONLY_IN = {
     "dagster": ("orchestration.*", "definitions"),
-    "httpx": ("sources.http",),
+    "httpx": ("sources.http", "alerts.courier"),
+    "apprise": ("alerts.courier",),
     "stamina": ("sources.http",),
     "duckdb": ("lake.inventory", "orchestration.*"),
     "ccxt": ("sources.*",),

@@ -109,12 +109,22 @@ class SourceSettings(BaseModel):
 
 
 class Alerts(BaseModel):
-    """Whom to tell, and after how many errors in a row."""
+    """Whom to tell, and what counts as trouble."""
 
     model_config = _FROZEN
 
     urls: tuple[AlertUrl, ...] = Field((), description=f"a list, each {ALERT_WORDS}")
     max_consecutive_errors: Count = Field(3, ge=1, le=1000, description="a number, 1 to 1000")
+    stale_after_hours: Count = Field(24, ge=1, le=8760, description="hours, 1 to 8760")
+
+
+class Keep(BaseModel):
+    """For how many days what is no longer needed stays."""
+
+    model_config = _FROZEN
+
+    superseded_days: Count = Field(30, ge=0, le=36500, description="days, 0 to 36500")
+    run_days: Count = Field(30, ge=1, le=36500, description="days, 1 to 36500")
 
 
 class Feed(BaseModel):
@@ -162,7 +172,10 @@ class CatalogText(BaseModel):
     sources: SourceSettings = Field(
         SourceSettings(), description="the keys vision, rest, timeout, concurrency and weights"
     )
-    alerts: Alerts = Field(Alerts(), description="the keys urls and max_consecutive_errors")
+    alerts: Alerts = Field(
+        Alerts(), description="the keys urls, max_consecutive_errors and stale_after_hours"
+    )
+    keep: Keep = Field(Keep(), description="the keys superseded_days and run_days")
 
 
 class Catalog(BaseModel):
@@ -175,6 +188,7 @@ class Catalog(BaseModel):
     feeds: tuple[Feed, ...]
     sources: SourceSettings = SourceSettings()
     alerts: Alerts = Alerts()
+    keep: Keep = Keep()
 
     def all_series(self) -> dict[Series, Feed]:
         """Return every wanted series with its feed, in the order of the file."""
@@ -229,6 +243,7 @@ def parse_catalog(text: str, *, path: Path, environ: Mapping[str, str], today: d
         feeds=written.feeds,
         sources=written.sources,
         alerts=written.alerts,
+        keep=written.keep,
     )
 
 

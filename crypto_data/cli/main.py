@@ -39,6 +39,12 @@ app = typer.Typer(
     help="A crypto kline lake with a known state and source for every day of every series.",
     epilog="Start with: crypto-data validate, then: crypto-data backfill",
 )
+alerts = typer.Typer(invoke_without_command=True)
+app.add_typer(alerts, name="alerts")
+
+Parallel = Annotated[
+    int, typer.Option(min=0, max=64, help="Files at once; 0 takes the configuration's.")
+]
 
 
 def main() -> None:
@@ -90,9 +96,7 @@ def backfill(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be asked for.")
     ] = False,
-    parallel: Annotated[
-        int, typer.Option(min=0, max=64, help="Files at once; 0 takes the configuration's.")
-    ] = 0,
+    parallel: Parallel = 0,
     form: Output = Format.TABLE,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
@@ -188,7 +192,7 @@ def _print_view(config: Path | None, view: str, chosen: Selection, form: Format)
 @app.command(epilog="Example: crypto-data status")
 def status(config: Config = None, form: Output = Format.TABLE) -> None:
     """Show what ran last for each feed, and how many runs in a row have failed."""
-    from crypto_data.cli.health import print_status
+    from crypto_data.cli.status import print_status
 
     print_status(read_catalog(config), form)
 
@@ -203,6 +207,74 @@ def sql(
     from crypto_data.cli.views import print_statement
 
     print_statement(read_catalog(config), statement, form)
+
+
+@app.command(epilog="Example: crypto-data repair --symbols BTCUSDT --start 2024-03-01")
+def repair(
+    config: Config = None,
+    exchange: Exchange = None,
+    market: MarketName = None,
+    symbols: Symbols = None,
+    intervals: Intervals = None,
+    start: Start = None,
+    end: End = None,
+    parallel: Parallel = 0,
+    form: Output = Format.TABLE,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Heal damaged files, then ask again for every gap, trusting other sources first."""
+    from crypto_data.cli.repairing import repair_lake
+
+    set_up_logging(log_level)
+    chosen = select(exchange, market, symbols, intervals, start, end)
+    raise typer.Exit(repair_lake(read_catalog(config), chosen, parallel=parallel, form=form))
+
+
+@app.command(epilog="Example: crypto-data health --verify")
+def health(
+    config: Config = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every row.")] = False,
+    form: Output = Format.TABLE,
+) -> None:
+    """Look for unreadable, zero-byte, stray and foreign files; exit status 1 on damage."""
+    from crypto_data.cli.health import print_health
+
+    raise typer.Exit(print_health(read_catalog(config), form, verify=verify))
+
+
+@app.command(epilog="Example: crypto-data reconcile --symbols BTCUSDT")
+def reconcile(
+    config: Config = None,
+    exchange: Exchange = None,
+    market: MarketName = None,
+    symbols: Symbols = None,
+    intervals: Intervals = None,
+    form: Output = Format.TABLE,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Tell Dagster of settled days in the lake that it lost or never had."""
+    from crypto_data.cli.reconciling import reconcile_dagster
+
+    set_up_logging(log_level)
+    chosen = select(exchange, market, symbols, intervals)
+    raise typer.Exit(reconcile_dagster(read_catalog(config), chosen, form))
+
+
+@alerts.callback(epilog="Example: crypto-data alerts")
+def show_alerts(context: typer.Context, config: Config = None, form: Output = Format.TABLE) -> None:
+    """Show what a person is being told, and messages that wait to be delivered."""
+    if context.invoked_subcommand is None:
+        from crypto_data.cli.alerting import print_alerts
+
+        print_alerts(read_catalog(config), form)
+
+
+@alerts.command("test", epilog="Example: crypto-data alerts test")
+def test_alerts(config: Config = None, form: Output = Format.TABLE) -> None:
+    """Send one message to every address of the configuration."""
+    from crypto_data.cli.alerting import send_test
+
+    raise typer.Exit(send_test(read_catalog(config), form))
 
 
 @app.command(epilog="Example: crypto-data start --port 3000")

@@ -16,6 +16,11 @@ from crypto_data.series import Series
 LOCKS = "_locks"
 SCRATCH = "_scratch"
 QUARANTINE = "_quarantine"
+SUPERSEDED = "_superseded"
+SET_ASIDE = "_set_aside"
+INDEX = "_index"
+HISTORY = "_history.json"
+ALERTS = "_alerts"
 FEEDS = "_feeds.json"
 DATABASE = "lake.duckdb"
 

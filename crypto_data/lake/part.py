@@ -7,7 +7,8 @@ flushed too: a reader sees the old file or the new one, after a power cut as wel
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,11 +18,18 @@ import pyarrow.parquet as pq
 
 from crypto_data.coverage import DayFacts
 from crypto_data.errors import LakeDamaged, LakeNotWritable
+from crypto_data.lake.corrections import (
+    CORRECTIONS_KEY,
+    Correction,
+    decode_corrections,
+    encode_corrections,
+)
 from crypto_data.lake.layout import scratch_folder
 from crypto_data.lake.ledger import KEY, DayRun, decode, encode
 from crypto_data.schema import KLINES
 
 TEMPORARY = ".tmp"
+SUM_KEY = b"crypto_data.crc32"
 OPEN_TIME_COLUMN = KLINES.get_field_index("open_time")
 EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,7 +44,9 @@ def read_rows(path: Path) -> pa.Table:
         LakeDamaged: the file is there and cannot be read.
     """
     try:
-        return pq.read_table(path, schema=KLINES, partitioning=None).replace_schema_metadata()
+        return pq.read_table(
+            path, schema=KLINES, partitioning=None, page_checksum_verification=True
+        ).replace_schema_metadata()
     except FileNotFoundError:
         return KLINES.empty_table()
     except (OSError, pa.ArrowException) as error:
@@ -51,6 +61,7 @@ class Footer:
     rows: int = 0
     first_open_ms: int | None = None
     last_open_ms: int | None = None
+    corrections: tuple[Correction, ...] = ()
 
 
 def read_footer(path: Path) -> Footer:
@@ -62,7 +73,10 @@ def read_footer(path: Path) -> Footer:
     try:
         with pq.ParquetFile(path) as file:
             metadata = file.metadata
-            runs = decode((metadata.metadata or {})[KEY])
+            texts = metadata.metadata or {}
+            _check_sum(texts)
+            runs = decode(texts[KEY])
+            corrections = decode_corrections(texts.get(CORRECTIONS_KEY, b""))
             extents = [_extent(metadata.row_group(n)) for n in range(metadata.num_row_groups)]
     except FileNotFoundError:
         return Footer()
@@ -74,7 +88,22 @@ def read_footer(path: Path) -> Footer:
         metadata.num_rows,
         held[0][0] if held else None,
         held[-1][1] if held else None,
+        corrections,
     )
+
+
+def _check_sum(texts: Mapping[bytes, bytes]) -> None:
+    """Refuse a ledger whose bytes are not those that were written.
+
+    Raises:
+        ValueError, KeyError: they are not.
+    """
+    if int(texts[SUM_KEY]) != _sum(texts[KEY], texts.get(CORRECTIONS_KEY, b"")):
+        raise ValueError("the ledger does not fit its checksum")
+
+
+def _sum(ledger: bytes, corrections: bytes) -> int:
+    return zlib.crc32(corrections, zlib.crc32(ledger))
 
 
 def _extent(group: pq.RowGroupMetaData) -> tuple[int, int] | None:
@@ -98,17 +127,26 @@ def damaged(path: Path, error: Exception) -> LakeDamaged:
     )
 
 
-def write_part(path: Path, rows: pa.Table, ledger: Mapping[date, DayFacts]) -> int:
+def write_part(
+    path: Path,
+    rows: pa.Table,
+    ledger: Mapping[date, DayFacts],
+    corrections: Sequence[Correction] = (),
+) -> int:
     """Replace a file by rows and ledger, atomically and durably; return its size in bytes.
 
     Raises:
         LakeNotWritable: no space, read-only, no permission; the old file is untouched.
     """
-    return replace_file(path, encode_table(rows.replace_schema_metadata({KEY: encode(ledger)})))
+    texts = {KEY: encode(ledger)}
+    if corrections:
+        texts[CORRECTIONS_KEY] = encode_corrections(corrections)
+    texts[SUM_KEY] = str(_sum(texts[KEY], texts.get(CORRECTIONS_KEY, b""))).encode()
+    return replace_file(path, encode_table(rows, texts))
 
 
-def encode_table(table: pa.Table) -> memoryview:
-    """Return a table as the bytes of a Parquet file.
+def encode_table(table: pa.Table, texts: Mapping[bytes, bytes] | None = None) -> memoryview:
+    """Return a table as the bytes of a Parquet file, `texts` in its footer by key.
 
     Byte-stream-split doubles and delta-packed integers are a quarter smaller than Parquet's
     default and several times faster to write for prices that hardly ever repeat.
@@ -117,13 +155,17 @@ def encode_table(table: pa.Table) -> memoryview:
     encodings = {name: "BYTE_STREAM_SPLIT" for name in _FLOATS if name in names}
     encodings |= {name: "DELTA_BINARY_PACKED" for name in _INTEGERS if name in names}
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
+        table.schema,
         compression="zstd",
         use_dictionary=[name for name in table.column_names if name not in encodings],
         column_encoding=encodings,
-    )
+        write_page_checksum=True,  # zstd alone lets a flipped bit through as another price
+    ) as writer:
+        writer.write_table(table)
+        # Not as the schema's metadata, of which Arrow keeps a second copy.
+        writer.add_key_value_metadata(dict(texts or {}))
     return memoryview(sink.getvalue())
 
 

@@ -191,6 +191,7 @@ def _judge_day(
         answers=tuple(asked.answers),
         set_aside=tuple(sorted(asked.set_aside.items())),
         checksum=asked.checksum,
+        etag=asked.etag,
         address=asked.address,
     )
 
@@ -199,23 +200,22 @@ def _with_history(
     facts: DayFacts, earlier: DayFacts, asked: AskedDay, *, changed: bool, asked_ms: int
 ) -> DayFacts:
     """Add what accumulates: attempts, when it was asked, when and from where rows came."""
-    if not changed and not asked.conclusive:
+    if not changed and not asked.conclusive and not asked.checksum:
         # Nothing came and nothing was concluded: what was known of the day still holds.
-        facts = replace(
-            facts,
-            explained=earlier.explained,
-            doubtful=earlier.doubtful,
-            checksum=earlier.checksum,
-            address=earlier.address,
-        )
+        facts = _from_file_of(earlier, facts)
+        facts = replace(facts, explained=earlier.explained, doubtful=earlier.doubtful)
     elif not facts.checksum and any(source == ARCHIVE for source, _ in facts.sources):
-        facts = replace(facts, checksum=earlier.checksum, address=earlier.address)
+        facts = _from_file_of(earlier, facts)
     return replace(
         facts,
         attempts=earlier.attempts + 1,
         asked_ms=asked_ms,
         ingested_ms=asked_ms if changed else earlier.ingested_ms,
     )
+
+
+def _from_file_of(earlier: DayFacts, facts: DayFacts) -> DayFacts:
+    return replace(facts, checksum=earlier.checksum, etag=earlier.etag, address=earlier.address)
 
 
 def _changed_days(

@@ -46,6 +46,7 @@ class FetchedFile:
     file: ArchiveFile
     address: str
     checksum: str
+    etag: str
     modified_ms: int
     days: DayRows
     outside: Any  # a `FETCHED` table with a column `rule`, None if there are none
@@ -133,7 +134,15 @@ class Archive:
         if outside is not None and not inside.num_rows:
             detail = f"{file.stem}.zip: all {outside.num_rows} rows are of another period"
             raise Broken(SOURCE, str(file.series), detail)
-        return FetchedFile(file, url, held.checksum, _modified_ms(zipped), by_day(inside), outside)
+        return FetchedFile(
+            file,
+            url,
+            held.checksum,
+            zipped.headers.get("etag", "").strip('"'),
+            _modified_ms(zipped),
+            by_day(inside),
+            outside,
+        )
 
     def _first_period(self, folder: str, series: Series, door: GateDoor) -> str | None:
         """Return the period of the first file in a folder, the listing's order being bytewise."""

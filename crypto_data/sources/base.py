@@ -52,6 +52,7 @@ class Answer:
     trust: Trust = Trust.FIRM
     address: str = ""  # URL of the file or endpoint
     checksum: str = ""  # sha256 of the archive file, empty elsewhere
+    etag: str = ""  # as the archive told it with the file, without quotes
     attempts: int = 1  # requests sent, retries included
     seconds: float = 0.0
     set_aside: dict[str, int] = field(default_factory=dict)  # rule name -> rows not handed over

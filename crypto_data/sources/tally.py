@@ -91,7 +91,8 @@ class Tally:
         for rule, count in set_aside.items():
             asked.set_aside[rule] = asked.set_aside.get(rule, 0) + count
         if answer.checksum:
-            asked.checksum, asked.address = answer.checksum, answer.address
+            asked.checksum, asked.etag = answer.checksum, answer.etag
+            asked.address = answer.address
         asked.doubtful = answer.trust is Trust.DOUBTFUL or (
             asked.doubtful and answer.outcome is not Outcome.SERVED
         )

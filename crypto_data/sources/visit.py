@@ -47,6 +47,7 @@ class Visit:
             "rows": fetched.days.of(days),
             "address": fetched.address,
             "checksum": fetched.checksum,
+            "etag": fetched.etag,
         }
         return self.answer(days, **(fields | facts))
 
