@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.figure import FULL, QUICK, Figure, Size
 from bench.ingesting import measure_bytes_written, measure_daily_archives
+from bench.ledgers import measure_gap_tick, measure_inventory
 from bench.processes import measure_help, measure_import, measure_memory
 from bench.report import print_figures, write_json
 from crypto_data.sandbox.remote import running_sandbox
@@ -23,6 +24,8 @@ FIGURES: dict[str, Callable[[str, Path, Size], Figure]] = {
     "import": measure_import,
     "memory": measure_memory,
     "bytes-written": measure_bytes_written,
+    "inventory": measure_inventory,
+    "gap-tick": measure_gap_tick,
 }
 
 

@@ -51,12 +51,18 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: `days` of daily archives, a backfill up to `end`, how many times."""
+    """How much is measured, and how many times.
+
+    `days` of daily archives, a backfill up to `backfill_end`, a made lake of so many `symbols`
+    over `lake_days`.
+    """
 
     days: int
     backfill_end: str
+    symbols: int
+    lake_days: int
     repeats: int
 
 
-FULL = Size(days=90, backfill_end="2025-01-01", repeats=5)
-QUICK = Size(days=3, backfill_end="2024-01-03", repeats=1)
+FULL = Size(days=90, backfill_end="2025-01-01", symbols=400, lake_days=3000, repeats=5)
+QUICK = Size(days=3, backfill_end="2024-01-03", symbols=2, lake_days=100, repeats=1)

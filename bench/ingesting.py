@@ -11,9 +11,10 @@ from bench.exchange import NO_MONTHLIES, bytes_kept, write_config
 from bench.figure import Better, Figure, Size
 from bench.raw import copy_archives
 from crypto_data.catalog.configuration import load_catalog
-from crypto_data.ingest import Job, SeriesReport, ingest
+from crypto_data.ingest import Job, ingest
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import days_in
+from crypto_data.reports import SeriesReport
 from crypto_data.sandbox.remote import clear_faults, plant_faults
 from crypto_data.sources.connect import open_chains
 

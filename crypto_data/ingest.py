@@ -1,7 +1,8 @@
-"""The main use case: fill the gaps of series through the failover chain into the lake.
+"""The main use case: fill, mend, repair and revise series through the failover chain.
 
-Side by side in bounded threads, one file of the lake at a time, committed as it arrives. What
-Dagster shows of it belongs to `orchestration`, what the terminal shows to `cli`.
+Side by side in bounded threads, one file of the lake at a time, committed as it arrives. How a day
+stands afterwards is told by `reports`; what Dagster shows of it belongs to `orchestration`, what
+the terminal shows to `cli`.
 """
 
 import logging
@@ -9,18 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import pyarrow as pa
 
-from crypto_data.coverage import DayFacts, DayState, day_expected, day_state, wanted_ranges
-from crypto_data.errors import CryptoDataError
-from crypto_data.harvest import AskedDay, Harvest
+from crypto_data.coverage import DayFacts, wanted_ranges
+from crypto_data.errors import CryptoDataError, LakeDamaged
+from crypto_data.harvest import Aim, Harvest
 from crypto_data.intervals import TimeRange, merge_ranges
 from crypto_data.lake.ledger import Ledger
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end, days_in, periods_of
+from crypto_data.patience import is_due
+from crypto_data.reports import DayReport, SeriesReport, report_days, state_of
 from crypto_data.series import Series
 from crypto_data.sources.failover import FailoverChain
 
@@ -33,55 +36,13 @@ log = logging.getLogger("crypto_data.ingest")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is wanted of one series: a chain to ask and half-open days, `[first, end)`."""
+    """What is wanted of one series: a chain to ask, half-open days `[first, end)`, and why."""
 
     series: Series
     chain: FailoverChain
     first: date
     end: date
-
-
-@dataclass(frozen=True, slots=True)
-class DayReport:
-    """How one day stands after a pass."""
-
-    day: date
-    state: DayState
-    rows: int
-    expected: int
-    source: str  # the sources of its rows, best first, joined by `+`
-    asked: bool  # whether this pass asked for it
-    requests: int = 0
-    seconds: float = 0.0
-    attempts: int = 0  # how often it was asked for, all passes together
-    failovers: str = ""  # why a better source did not serve it
-    set_aside: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the day needs no repair."""
-        return not self.state.is_gap
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesReport:
-    """How all days of a job stand after a pass; `error` says why the pass broke off, if it did."""
-
-    series: Series
-    days: tuple[DayReport, ...]
-    seconds: float
-    bytes_written: int = 0
-    error: str = ""
-
-    @property
-    def short(self) -> tuple[DayReport, ...]:
-        """The days that still need repair."""
-        return tuple(day for day in self.days if not day.is_settled)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every day asked for is settled."""
-        return not self.error and not self.short
+    aim: Aim = Aim.FILL
 
 
 @dataclass(slots=True)
@@ -116,10 +77,11 @@ def ingest(
     stop: threading.Event,
     on_days: OnDays,
 ) -> Iterator[SeriesReport]:
-    """Fill the gaps of each job's days and yield a report a series, as each is done.
+    """Do what each job is for with its days, and yield a report a series, as each is done.
 
     Args:
-        lake: Where rows are kept; what it has already is not asked for.
+        lake: Where rows are kept; what it has already is not asked for. A file of it that is
+            damaged is set aside, and all its days that are known of are asked for anew.
         jobs: What is wanted. Days that are not closed at the exchange are left out.
         threads: How many files of the lake are worked on at once.
         stop: Set from another thread to end early: files in work are finished, no other begun.
@@ -207,83 +169,80 @@ def _finish_work(running: dict[Future[_FileResult], _Progress], on_days: OnDays)
 def _fill_file(lake: Lake, work: _FileWork, stop: threading.Event) -> _FileResult:
     if stop.is_set():
         return _FileResult(error="stopped before it was begun")
-    series = work.job.series
     try:
-        return _fill_days(lake, work)
+        return _fill_sound_file(lake, work)
     except CryptoDataError as error:
-        log.warning("%s %s: %s", series, work.period, error)
+        log.warning("%s %s: %s", work.job.series, work.period, error)
         return _FileResult(error=str(error))
 
 
-def _fill_days(lake: Lake, work: _FileWork) -> _FileResult:
-    series, chain = work.job.series, work.job.chain
-    known = lake.period_ledger(series, work.period)
-    gaps = find_wanted(series, work.days, known, chain)
-    if not gaps:
-        return _FileResult(report_days(series, work.days, known, chain))
-    if work.learn_lives:
-        chain.learn_lives(series)
-    harvest = chain.fill(series, gaps)
-    commit = lake.commit(series, work.period, harvest)
-    return _FileResult(
-        report_days(series, work.days, commit.ledger, chain, harvest), commit.bytes_written
+def _fill_sound_file(lake: Lake, work: _FileWork) -> _FileResult:
+    """Work on a file; if it turns out to be damaged, set it aside and begin anew without it."""
+    job = work.job
+    known: Ledger = {}
+    try:
+        known = lake.period_ledger(job.series, work.period)
+        return _fill_days(lake, work, known)
+    except LakeDamaged as error:
+        moved = lake.set_aside_damaged(job.series, work.period, job.chain.now_ms())
+        if moved is not None and job.aim is Aim.REVISE:
+            return _FileResult(
+                error=f"{error.path}: damaged, moved to {moved.kept}; its days are missing now. "
+                "Run: crypto-data repair"
+            )
+    # Damage beside a ledger that could be read: what it knew of is asked for, wanted today or not.
+    days = sorted({*work.days, *known})
+    log.warning("%s %s: %d days are asked for anew", job.series, work.period, len(days))
+    anew = replace(work, days=tuple(days))
+    result = _fill_days(lake, anew, lake.period_ledger(job.series, work.period))
+    return replace(result, days=tuple(one for one in result.days if one.day in work.days))
+
+
+def _fill_days(lake: Lake, work: _FileWork, known: Ledger) -> _FileResult:
+    job = work.job
+    harvest = _harvest(work, known)
+    if harvest is None:
+        return _FileResult(report_days(job.series, work.days, known, job.chain))
+    commit = lake.commit(job.series, work.period, harvest)
+    days = report_days(
+        job.series,
+        work.days,
+        commit.ledger,
+        job.chain,
+        harvest=harvest,
+        corrections=commit.corrections,
     )
+    return _FileResult(days, commit.bytes_written)
 
 
-def find_wanted(
-    series: Series, days: Iterable[date], known: Ledger, chain: FailoverChain
-) -> list[TimeRange]:
-    """Return the open times that are to be asked for: those of the partial and missing days."""
+def _harvest(work: _FileWork, known: Ledger) -> Harvest | None:
+    """Ask the chain for what the job is about; None when there is nothing to ask for."""
+    job, chain = work.job, work.job.chain
+    if job.aim is Aim.REVISE:
+        held = {day: known[day] for day in work.days if day in known}
+        return chain.revise(job.series, work.period, held)
+    gaps = find_wanted(job, work.days, known)
+    if not gaps:
+        return None
+    if work.learn_lives:
+        chain.learn_lives(job.series)
+    return chain.fill(job.series, gaps, job.aim)
+
+
+def find_wanted(job: Job, days: Iterable[date], known: Ledger) -> list[TimeRange]:
+    """Return the open times to be asked for: those of the partial and missing days.
+
+    To mend, only those of days whose wait since they were last asked for is over.
+    """
     wanted: list[TimeRange] = []
     for day in days:
         facts = known.get(day)
-        if _state(series, day, facts, chain).is_gap:
-            wanted.extend(wanted_ranges(facts, series.interval, day))
+        if _is_wanted(job, day, facts):
+            wanted.extend(wanted_ranges(facts, job.series.interval, day))
     return merge_ranges(wanted)
 
 
-def _state(series: Series, day: date, facts: DayFacts | None, chain: FailoverChain) -> DayState:
-    return day_state(
-        facts, series.interval, day, best_source=chain.ranking[0], now_ms=chain.now_ms()
-    )
-
-
-def report_days(
-    series: Series,
-    days: Iterable[date],
-    ledger: Ledger,
-    chain: FailoverChain,
-    harvest: Harvest | None = None,
-) -> tuple[DayReport, ...]:
-    """Return how each day stands by the ledger, with what this pass's harvest did for it."""
-    asked_days = harvest.days if harvest else {}
-    return tuple(
-        _report_day(series, day, ledger.get(day), chain, asked_days.get(day)) for day in days
-    )
-
-
-def _report_day(
-    series: Series,
-    day: date,
-    facts: DayFacts | None,
-    chain: FailoverChain,
-    asked: AskedDay | None,
-) -> DayReport:
-    known = facts or DayFacts()
-    state = _state(series, day, facts, chain)
-    ranking = [*chain.ranking, *(source for source, _ in known.sources)]  # best first
-    sources = sorted((source for source, _ in known.sources), key=ranking.index)
-    as_wished = state is DayState.COMPLETE and sources == [chain.ranking[0]]
-    return DayReport(
-        day=day,
-        state=state,
-        rows=known.rows,
-        expected=day_expected(facts, series.interval, day),
-        source="+".join(sources),
-        asked=asked is not None,
-        requests=asked.requests if asked else 0,
-        seconds=asked.seconds if asked else 0.0,
-        attempts=known.attempts,
-        failovers="" if as_wished or state is DayState.UNLISTED else known.reason,
-        set_aside=known.set_aside,
-    )
+def _is_wanted(job: Job, day: date, facts: DayFacts | None) -> bool:
+    if not state_of(job.series, day, facts, job.chain).is_gap:
+        return False
+    return job.aim is not Aim.MEND or is_due(facts, job.chain.now_ms())

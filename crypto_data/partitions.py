@@ -124,7 +124,12 @@ def archive_final_ms(interval: Interval, day: date) -> int:
 
 def period_name(interval: Interval, day: date) -> str:
     """Return the name of the lake file a day lies in: `2024-03-07`, `2024-03` or `2024`."""
-    match interval.period:
+    return name_of_period(interval.period, day)
+
+
+def name_of_period(length: Period, day: date) -> str:
+    """Return the name of the day, month or year that a day lies in."""
+    match length:
         case Period.DAY:
             return f"{day:%Y-%m-%d}"
         case Period.MONTH:

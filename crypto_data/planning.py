@@ -11,8 +11,8 @@ from datetime import date
 from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.coverage import day_state
 from crypto_data.errors import LakeDamaged, UsageError
+from crypto_data.harvest import Aim
 from crypto_data.intervals import Interval
-from crypto_data.lake.feeds import Wanted, Wishes, read_wishes
 from crypto_data.lake.ledger import Ledger
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end, days_in, expected_count, group_days, periods_of
@@ -48,6 +48,7 @@ class RunPlan:
     first: date
     end: date
     series: tuple[Series, ...]
+    aim: Aim = Aim.FILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +61,6 @@ class Estimate:
     requests: int
     bytes_fetched: int
     bytes_kept: int
-
-
-def wanted_series(catalog: Catalog) -> dict[Series, Wanted]:
-    """Return from when, until when and from where each configured series is wanted."""
-    return {
-        series: Wanted(feed.start, feed.end, feed.sources[0])
-        for series, feed in catalog.all_series().items()
-    }
-
-
-def current_wishes(catalog: Catalog) -> Wishes:
-    """Return what the configuration asks of its lake, with the clock that was last measured."""
-    return Wishes(wanted_series(catalog), read_wishes(catalog.lake).clock_ahead_ms)
 
 
 def choose_series(catalog: Catalog, selection: Selection) -> dict[Series, Feed]:
@@ -192,7 +180,7 @@ def _ledger(lake: Lake, series: Series, period: str) -> Ledger:
         return {}
 
 
-def plan_runs(needs: Sequence[Need]) -> list[RunPlan]:
+def plan_runs(needs: Sequence[Need], aim: Aim = Aim.FILL) -> list[RunPlan]:
     """Return few runs that cover all needs: series of one start and one stretch share a run."""
     stretches: dict[tuple[date, date | None, date, date], list[Series]] = {}
     for need in needs:
@@ -200,8 +188,10 @@ def plan_runs(needs: Sequence[Need]) -> list[RunPlan]:
             key = (need.feed.start, need.feed.end, first, end)
             stretches.setdefault(key, []).append(need.series)
     if len(stretches) > MOST_RUNS:
-        return _fold(needs)
-    return [RunPlan(first, end, tuple(series)) for (_, _, first, end), series in stretches.items()]
+        return _fold(needs, aim)
+    return [
+        RunPlan(first, end, tuple(series), aim) for (_, _, first, end), series in stretches.items()
+    ]
 
 
 def _near_runs(days: Sequence[date]) -> list[tuple[date, date]]:
@@ -214,7 +204,7 @@ def _near_runs(days: Sequence[date]) -> list[tuple[date, date]]:
     return joined
 
 
-def _fold(needs: Sequence[Need]) -> list[RunPlan]:
+def _fold(needs: Sequence[Need], aim: Aim) -> list[RunPlan]:
     """Return one run a start of feed, over all that its series lack."""
     starts: dict[tuple[date, date | None], list[Need]] = {}
     for need in needs:
@@ -222,7 +212,7 @@ def _fold(needs: Sequence[Need]) -> list[RunPlan]:
     plans = []
     for group in starts.values():
         runs = group_days(day for need in group for day in need.days)
-        plans.append(RunPlan(runs[0][0], runs[-1][1], tuple(need.series for need in group)))
+        plans.append(RunPlan(runs[0][0], runs[-1][1], tuple(need.series for need in group), aim))
     return plans
 
 

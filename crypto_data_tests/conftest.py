@@ -14,9 +14,11 @@ import pyarrow as pa
 import pytest
 
 from crypto_data.catalog.configuration import Catalog, load_catalog
-from crypto_data.ingest import Job, SeriesReport, ingest
+from crypto_data.harvest import Aim
+from crypto_data.ingest import Job, ingest
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import span_of_days
+from crypto_data.reports import SeriesReport
 from crypto_data.sandbox.server import Sandbox, sandbox_config
 from crypto_data.schema import FETCHED, epoch_ms
 from crypto_data.series import Series
@@ -94,12 +96,20 @@ class Desk:
             **options,
         )
 
-    def fill(self, first: date | None = None, end: date | None = None) -> list[SeriesReport]:
+    def fill(
+        self, first: date | None = None, end: date | None = None, aim: Aim = Aim.FILL
+    ) -> list[SeriesReport]:
         """Fill all feeds through the chain, without Dagster, as a process of its own would."""
         catalog, told = self.catalog(), []
         with open_chains(catalog, self.state) as chains:
             jobs = [
-                Job(series, chains.chain(feed), first or feed.start, end or feed.end or date.max)
+                Job(
+                    series,
+                    chains.chain(feed),
+                    first or feed.start,
+                    end or feed.end or date.max,
+                    aim,
+                )
                 for series, feed in catalog.all_series().items()
             ]
             reports = ingest(

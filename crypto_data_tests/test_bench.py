@@ -22,7 +22,15 @@ def test_the_benchmarks_print_a_table_and_write_it(tmp_path) -> None:
     (written,) = tmp_path.glob("*.json")
     figures = json.loads(written.read_text())["figures"]
     names = [figure["name"] for figure in figures]
-    assert names == ["daily-archives", "help", "import", "memory", "bytes-written"]
+    assert names == [
+        "daily-archives",
+        "help",
+        "import",
+        "memory",
+        "bytes-written",
+        "inventory",
+        "gap-tick",
+    ]
     for name in names:
         assert f"{name}:" in ran.stdout
     assert "ok" in ran.stdout or "missed" in ran.stdout

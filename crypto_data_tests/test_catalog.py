@@ -87,7 +87,12 @@ def test_all_but_seven_keys_have_defaults() -> None:
         "concurrency": 4,
         "weights": {"spot": 6000, "um": 2400, "cm": 2400},
     }
-    assert catalog.alerts.model_dump() == {"urls": (), "max_consecutive_errors": 3}
+    assert catalog.alerts.model_dump() == {
+        "urls": (),
+        "max_consecutive_errors": 3,
+        "stale_after_hours": 24,
+    }
+    assert catalog.keep.model_dump() == {"superseded_days": 30, "run_days": 30}
 
 
 def test_a_feed_may_start_today_and_on_the_first_day() -> None:

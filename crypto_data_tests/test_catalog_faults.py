@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from crypto_data.catalog.configuration import (
+from crypto_data.catalog.configuration import Catalog, CatalogText, Feed, parse_catalog
+from crypto_data.catalog.settings import (
     Alerts,
-    Catalog,
-    CatalogText,
-    Feed,
+    Keep,
     RestAddresses,
     SourceSettings,
     VisionAddress,
     WeightBudget,
-    parse_catalog,
 )
 from crypto_data.errors import CatalogError, Fault
 
@@ -314,7 +312,7 @@ def test_each_fault_names_its_place(change, place, words) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [CatalogText, Feed, SourceSettings, VisionAddress, RestAddresses, WeightBudget, Alerts],
+    [CatalogText, Feed, SourceSettings, VisionAddress, RestAddresses, WeightBudget, Alerts, Keep],
 )
 def test_every_key_says_what_it_may_hold(model) -> None:
     """A key without a description could not tell a person what is allowed."""

@@ -8,7 +8,9 @@ from datetime import date
 
 import pytest
 
+from crypto_data.lake.feeds import parse_wishes
 from crypto_data.lake.layout import part_path
+from crypto_data.lake.set_aside import read_set_aside
 from crypto_data.sandbox.faults import Fault
 from crypto_data.series import Series
 
@@ -130,36 +132,39 @@ def test_a_lake_below_a_file(desk) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"PAR1 this is none PAR1"], ids=["empty", "garbage"])
 def test_a_damaged_file_of_the_lake(desk, content) -> None:
-    """It is named with a remedy and left as it is; a person decides before anything is fetched."""
+    """Views name it and serve the rest; the next backfill sets it aside and fetches its days."""
     desk.configure({"symbols": ["BTCUSDT", "ETHUSDT"]})
     path = part_path(desk.lake.root, Series.parse(HOURS), "2024")
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
 
-    done = desk.run("backfill")
     view = desk.run("inventory")
+    done = desk.run("backfill")
 
-    assert done.returncode == 1
-    assert f"{path}: cannot be read" in done.stderr
-    assert "Move the file away" in done.stderr
+    assert f"{path}: cannot be read" in view.stderr
+    assert "crypto-data repair" in view.stderr
+    assert "ETHUSDT" in view.stdout
+    assert (view.returncode, done.returncode) == (0, 0)
+    assert "moved to _set_aside/damaged/klines/" in done.stderr
     assert "Traceback" not in done.stderr + view.stderr
-    assert path.read_bytes() == content
-    assert view.returncode == 1
+    [moved] = read_set_aside(desk.lake.root)
+    assert (desk.lake.root / moved.kept).read_bytes() == content
+    assert desk.equals_truth(HOURS, DAY, NEXT)
 
 
 @pytest.mark.slow
 def test_a_damaged_wish_list(desk) -> None:
-    """`_feeds.json` is a copy: the command that would read it says to delete it."""
+    """`_feeds.json` is a copy of the configuration: it is told, and written anew."""
     desk.configure()
     desk.lake.root.mkdir()
     (desk.lake.root / "_feeds.json").write_text("{")
 
     done = desk.run("backfill")
 
-    assert done.returncode == 1
+    assert done.returncode == 0
     assert "_feeds.json: cannot be read" in done.stderr
-    assert "Delete it" in done.stderr
     assert "Traceback" not in done.stderr
+    assert parse_wishes(desk.lake.root / "_feeds.json").series
 
 
 @pytest.mark.slow

@@ -336,7 +336,7 @@ def test_every_command_has_exit_statuses_and_an_example() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", [*VIEWS, "health"])
 def test_columns_of_the_views_are_described(view, place) -> None:
     """The page has the columns of each view with their types, in order."""
     with duckdb.connect(str(place.folder / "lake" / "lake.duckdb"), read_only=True) as lake:

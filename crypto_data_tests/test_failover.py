@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from crypto_data.coverage import DayFacts, SourceAnswer
 from crypto_data.errors import Rejected, Unreachable
-from crypto_data.harvest import Harvest
+from crypto_data.harvest import Aim, Harvest
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval, TimeRange
 from crypto_data.lake.merge import merge
 from crypto_data.partitions import day_range, day_start_ms, days_touched, expected_opens
@@ -414,3 +415,90 @@ def test_what_each_source_said_is_kept_in_its_own_words() -> None:
         ("vision", "served", "lacks 23 of 24 klines"),
         ("rest", "down", "502"),
     ]
+
+
+def test_to_repair_the_best_source_is_asked_last_and_wins_all_the_same() -> None:
+    """The others are asked for the holes first; of two rows the best source's stays."""
+    best = FakeSource("vision", {MONDAY: whole()})
+    other = FakeSource("rest", {MONDAY: some(0, 1, price=2.0)})
+    third = FakeSource("ccxt:kraken", {MONDAY: some(2, price=3.0)})
+
+    harvest = chain(best, other, third).fill(SERIES, MONDAY_ONLY, Aim.REPAIR)
+
+    assert other.asked == [MONDAY_ONLY]
+    assert third.asked == [[TimeRange(START + 2 * HOUR_MS, START + DAY_MS)]]
+    assert best.asked == [[TimeRange(START + 3 * HOUR_MS, START + DAY_MS)]]
+    assert set(kept(harvest).values()) == {("vision", 1.0)}
+    assert [said.source for said in harvest.days[MONDAY].answers] == [
+        "rest", "ccxt:kraken", "vision",
+    ]  # fmt: skip
+
+
+def test_to_repair_a_day_that_the_others_have_the_best_source_is_not_asked() -> None:
+    """A day without rows is served by the next source alone, with its own rank."""
+    best, other = FakeSource("vision"), FakeSource("rest", {MONDAY: whole()})
+
+    harvest = chain(best, other).fill(SERIES, MONDAY_ONLY, Aim.REPAIR)
+
+    assert best.asked == []
+    assert [(offer.source, offer.rank) for offer in harvest.offers] == [("rest", 1)]
+
+
+@dataclass
+class FakeArchive(FakeSource):
+    """Has news of some days, and is down after `last` answers."""
+
+    last: int = 99
+
+    def revise(self, _series, _period, known):
+        for number, day in enumerate(known):
+            if number == self.last:
+                raise Unreachable("vision", str(SERIES), "timeout")
+            yield Answer(**{"source": self.name, "days": (day,)} | self.answers[day])
+
+
+KNOWN = {MONDAY: DayFacts(rows=24), TUESDAY: DayFacts(rows=24)}
+
+
+def test_what_an_archive_told_before_it_failed_is_kept() -> None:
+    """The day it did not come to is not marked as asked for: the next pass looks again."""
+    best = FakeArchive("vision", {MONDAY: whole(), TUESDAY: whole(TUESDAY)}, last=1)
+
+    harvest = chain(best, FakeSource("rest")).revise(SERIES, "2024", KNOWN)
+
+    assert list(harvest.days) == [MONDAY]
+    assert (len(kept(harvest)), harvest.lives) == (24, None)
+
+
+def test_an_archive_that_tells_nothing_raises_its_own_words() -> None:
+    """To have compared nothing is not to have found nothing new."""
+    best = FakeArchive("vision", last=0)
+
+    with pytest.raises(Unreachable, match="timeout"):
+        chain(best).revise(SERIES, "2024", KNOWN)
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        pytest.param([FakeSource("rest"), FakeArchive("vision")], id="rest-is-best"),
+        pytest.param([FakeArchive("ccxt:kraken")], id="no-archive"),
+    ],
+)
+def test_only_an_archive_that_stands_first_is_revised(sources) -> None:
+    """Rows of a better source are not replaced by the archive's."""
+    assert chain(*sources).revise(SERIES, "2024", KNOWN) is None
+
+
+@pytest.mark.parametrize(("checksum", "conclusive"), [("ab", True), ("", False)])
+def test_an_explained_day_stays_so_when_the_archive_tells_no_more(checksum, conclusive) -> None:
+    """What the others said before still stands, once the archive has told anew all it has."""
+    outcome = Outcome.SERVED if checksum else Outcome.BROKEN
+    best = FakeArchive("vision", {MONDAY: {"outcome": outcome, "checksum": checksum}})
+    said = (SourceAnswer("vision", "absent"), SourceAnswer("rest", "nothing"))
+    known = {MONDAY: DayFacts(rows=20, explained=True, answers=said)}
+
+    day = chain(best, FakeSource("rest")).revise(SERIES, "2024", known).days[MONDAY]
+
+    assert day.conclusive is conclusive
+    assert [one.source for one in day.answers] == ["vision", "rest"][: 1 + conclusive]

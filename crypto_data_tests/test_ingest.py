@@ -1,7 +1,7 @@
 """The main use case: gaps are asked for, once, and a file that fails does not stop the others."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -9,9 +9,11 @@ import pyarrow as pa
 import pytest
 
 from crypto_data.errors import Unreachable
+from crypto_data.harvest import Aim
 from crypto_data.ingest import Job, ingest
-from crypto_data.intervals import HOUR_MS, Interval, TimeRange
+from crypto_data.intervals import HOUR_MS, MINUTE_MS, Interval, TimeRange
 from crypto_data.lake.layout import part_path, quarantine_path
+from crypto_data.lake.set_aside import read_set_aside
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import day_range, day_start_ms, days_touched, expected_opens
 from crypto_data.schema import TIME, fetched_table
@@ -20,6 +22,7 @@ from crypto_data.sources.base import Answer, Lifetime, Outcome
 from crypto_data.sources.failover import FailoverChain
 
 BTC = Series("binance", Market.SPOT, "BTCUSDT", Interval.HOUR_1)
+MINUTES = Series("binance", Market.SPOT, "BTCUSDT", Interval.MINUTE_5)
 FIRST = date(2024, 3, 4)
 
 
@@ -199,47 +202,159 @@ def test_a_short_job_before_the_listing_is_unlisted_after_it_was_asked(tmp_path)
     assert report.is_whole
 
 
+def test_a_file_that_cannot_be_opened_is_reported_and_the_others_go_on(tmp_path) -> None:
+    """What the system refuses is no damage: it is left, costs one month, and its series says so."""
+    path = part_path(tmp_path, MINUTES, "2024-03")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(path)  # refused for every user, as a missing permission is not
+    source = MarketSource("rest")
+
+    reports = run(tmp_path, job(source, series=MINUTES, days=40), job(source), threads=1)
+
+    by_series = {report.series: report for report in reports}
+    assert path.is_symlink()
+    assert by_series[BTC].is_whole
+    assert not by_series[MINUTES].is_whole
+    assert "2024-03.parquet" in by_series[MINUTES].error
+    assert {one.day.month for one in by_series[MINUTES].days} == {4}
+    assert len(by_series[MINUTES].days) == 12
+
+
 @pytest.mark.parametrize("where", ["klines", "quarantine", "folder"])
-def test_a_file_that_fails_is_reported_and_the_others_go_on(tmp_path, where) -> None:
-    """Damage of one month costs this month; its series says so and the rest is filled."""
-    minutes = Series("binance", Market.SPOT, "BTCUSDT", Interval.MINUTE_5)
-    path = part_path(tmp_path, minutes, "2024-03")
+def test_a_damaged_file_is_set_aside_and_fetched_anew(tmp_path, where, caplog) -> None:
+    """Damage of one month is kept for a person to look at, said, and mended in the same pass."""
+    path = part_path(tmp_path, MINUTES, "2024-03")
     if where == "folder":
         (path / "inside").mkdir(parents=True)
     else:
-        spoiled = path if where == "klines" else quarantine_path(tmp_path, minutes, "2024-03")
+        spoiled = path if where == "klines" else quarantine_path(tmp_path, MINUTES, "2024-03")
         spoiled.parent.mkdir(parents=True)
         spoiled.write_bytes(b"PAR1 torn")
     source = MarketSource("rest")
-    bad_rows = fetched(expected_opens(minutes.interval, FIRST), float("nan"))
+    bad_rows = fetched(expected_opens(MINUTES.interval, FIRST), float("nan"))
     normal = source.fetch
 
     def fetch_with_bad_row(series, gaps):
         yield from normal(series, gaps)
-        if series == minutes:
-            yield Answer("rest", (FIRST,), Outcome.SERVED, rows=bad_rows)
+        yield Answer("rest", (FIRST,), Outcome.SERVED, rows=bad_rows)
 
     source.fetch = fetch_with_bad_row
 
-    reports = run(tmp_path, job(source, series=minutes, days=40), job(source), threads=1)
+    [report] = run(tmp_path, job(source, series=MINUTES, days=40), threads=1)
 
-    by_series = {report.series: report for report in reports}
-    assert by_series[BTC].is_whole
-    assert not by_series[minutes].is_whole
-    assert "2024-03.parquet" in by_series[minutes].error
-    assert {one.day.month for one in by_series[minutes].days} == {4}
-    assert len(by_series[minutes].days) == 12
+    assert report.is_whole
+    assert len(report.days) == 40
+    assert [one.original.rpartition("/")[2] for one in read_set_aside(tmp_path)] == [
+        "2024-03.parquet"
+    ]
+    assert "moved to _set_aside" in caplog.text
+
+
+def flip_a_page(path) -> None:
+    """Damage rows and leave the ledger whole."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 8] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_days_beside_the_wanted_ones_are_not_lost_with_a_damaged_file(tmp_path) -> None:
+    """What the ledger of the damaged file knew of is fetched anew, and reported by no run."""
+    run(tmp_path, job(MarketSource("rest"), days=9))
+    flip_a_page(part_path(tmp_path, BTC, "2024"))
+
+    [report] = run(tmp_path, job(MarketSource("rest"), first=day(8), days=2))
+
+    assert report.is_whole
+    assert [one.day for one in report.days] == [day(8), day(9)]
+    assert len(read_set_aside(tmp_path)) == 1
+    lake = Lake(tmp_path)
+    assert [facts.rows for facts in lake.period_ledger(BTC, "2024").values()] == [24] * 10
+    assert lake.read(BTC, TimeRange(day_start_ms(FIRST), NOW)).num_rows == 240
+
+
+def test_revising_sets_a_damaged_file_aside_and_says_what_mends_it(tmp_path) -> None:
+    """The archive alone cannot fill it: the pass ends short, and the days are missing."""
+    source = MarketSource("vision")
+    run(tmp_path, job(source))
+    path = part_path(tmp_path, BTC, "2024")
+    path.write_bytes(path.read_bytes()[:1000])
+
+    [report] = run(tmp_path, replace(job(source), aim=Aim.REVISE))
+
+    assert not report.is_whole
+    assert "crypto-data repair" in report.error
+    assert not path.exists()
+    assert len(read_set_aside(tmp_path)) == 1
+    assert len(source.asked) == 1
+
+
+def test_mending_waits_longer_with_every_attempt_in_vain(tmp_path) -> None:
+    """A gap is asked for after a quarter of an hour, then after half an hour, and not between."""
+    source = MarketSource("rest", down={day(1)})
+    asked = []
+    for minutes in (0, 10, 16, 40, 47):
+        now_ms = NOW + minutes * MINUTE_MS
+        aim = Aim.FILL if not minutes else Aim.MEND
+        [report] = run(tmp_path, replace(job(source, now_ms=now_ms), aim=aim))
+        asked.append((minutes, [one.asked for one in report.days], report.is_whole))
+
+    assert asked == [
+        (0, [True, True, True], False),
+        (10, [False, False, False], True),
+        (16, [False, True, False], False),
+        (40, [False, False, False], True),
+        (47, [False, True, False], False),
+    ]
+    assert len(source.asked) == 3
+
+
+def test_mending_asks_at_once_for_what_nobody_asked_for(tmp_path) -> None:
+    """A day without a ledger entry has no wait to be over."""
+    source = MarketSource("rest")
+
+    [report] = run(tmp_path, replace(job(source), aim=Aim.MEND))
+
+    assert report.is_whole
+    assert all(one.asked for one in report.days)
+
+
+def test_repairing_asks_the_best_source_last_and_believes_it_first(tmp_path) -> None:
+    """Of a day without rows the second source is asked first; rows of the best are not replaced."""
+    hole = day_start_ms(FIRST) + 3 * HOUR_MS
+    best = MarketSource("vision", 1.0, holes={hole}, down={day(1)})
+    other = MarketSource("rest", 2.0, down={FIRST, day(1)})
+    run(tmp_path, job(best, other, days=2))
+    best.asked.clear()
+    best.down.clear()
+    other.down.clear()
+
+    [report] = run(tmp_path, replace(job(best, other, days=2), aim=Aim.REPAIR))
+
+    assert report.is_whole
+    assert [one.source for one in report.days] == ["vision+rest", "rest"]
+    assert best.asked == []
+    assert other.asked[-1][1] == [TimeRange(hole, hole + HOUR_MS), day_range(day(1))]
+
+
+def test_repairing_asks_the_best_source_for_what_the_others_lack(tmp_path) -> None:
+    """The best source is asked as well before a day is explained."""
+    hole = day_start_ms(FIRST) + 3 * HOUR_MS
+    best, other = MarketSource("vision"), MarketSource("rest", 2.0, holes={hole})
+
+    [report] = run(tmp_path, replace(job(best, other, days=1), aim=Aim.REPAIR))
+
+    assert best.asked == [(BTC, [TimeRange(hole, hole + HOUR_MS)])]
+    assert report.days[0].source == "vision"  # it handed over the whole day, and is believed
 
 
 def test_stop_finishes_what_is_begun_and_nothing_more(tmp_path) -> None:
     """Files in work are committed, the others say that they were not begun."""
-    minutes = Series("binance", Market.SPOT, "BTCUSDT", Interval.MINUTE_5)
     stop = threading.Event()
     source = MarketSource("rest", on_fetch=stop.set)
 
     [report] = run(
         tmp_path,
-        job(source, series=minutes, days=90),
+        job(source, series=MINUTES, days=90),
         threads=1,
         stop=stop,
     )
@@ -252,7 +367,6 @@ def test_stop_finishes_what_is_begun_and_nothing_more(tmp_path) -> None:
 
 def test_an_interrupt_finishes_what_is_begun(tmp_path) -> None:
     """A signal raised in the caller leaves whole files and no thread behind."""
-    minutes = Series("binance", Market.SPOT, "BTCUSDT", Interval.MINUTE_5)
     source = MarketSource("rest")
 
     def interrupt(_series, _days):
@@ -262,7 +376,7 @@ def test_an_interrupt_finishes_what_is_begun(tmp_path) -> None:
         list(
             ingest(
                 Lake(tmp_path),
-                [job(source, series=minutes, days=300)],
+                [job(source, series=MINUTES, days=300)],
                 threads=1,
                 stop=threading.Event(),
                 on_days=interrupt,
@@ -271,18 +385,17 @@ def test_an_interrupt_finishes_what_is_begun(tmp_path) -> None:
 
     assert len(source.asked) < 10
     assert not [t for t in threading.enumerate() if t.name.startswith("ingest")]
-    [report] = run(tmp_path, job(source, series=minutes, days=300))
+    [report] = run(tmp_path, job(source, series=MINUTES, days=300))
     assert report.is_whole
 
 
 def test_each_file_is_told_as_it_is_done(tmp_path) -> None:
     """Every day is told once, in the calling thread, before its series' report."""
-    minutes = Series("binance", Market.SPOT, "BTCUSDT", Interval.MINUTE_5)
     told = []
 
-    reports = run(tmp_path, job(MarketSource("rest"), series=minutes, days=40), told=told)
+    reports = run(tmp_path, job(MarketSource("rest"), series=MINUTES, days=40), told=told)
 
-    assert sorted(told) == [(minutes, 12), (minutes, 28)]
+    assert sorted(told) == [(MINUTES, 12), (MINUTES, 28)]
     assert [len(report.days) for report in reports] == [40]
 
 

@@ -9,14 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from crypto_data.errors import LakeNotWritable, UsageError
+from crypto_data.errors import LakeDamaged, LakeNotWritable, UsageError
 from crypto_data.harvest import AskedDay, Harvest, Offer
 from crypto_data.intervals import HOUR_MS, Interval, TimeRange
+from crypto_data.lake.census import take_census
+from crypto_data.lake.corrections import Correction
 from crypto_data.lake.feeds import Wanted, Wishes, write_wishes
-from crypto_data.lake.inventory import open_views, rebuild_database, run_statement
+from crypto_data.lake.inventory import open_views, read_view, rebuild_database, run_statement
+from crypto_data.lake.layout import part_path
+from crypto_data.lake.ledger import to_ledger
+from crypto_data.lake.part import read_footer, read_rows, write_part
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import day_start_ms, expected_opens
 from crypto_data.schema import KLINES, TIME, fetched_table
+from crypto_data.selection import Selection
 from crypto_data.series import Market, Series
 
 BTC = Series("binance", Market.SPOT, "BTCUSDT", Interval.HOUR_1)
@@ -64,8 +70,19 @@ def made_lake(root) -> None:
     write_wishes(root, Wishes(wishes))
 
 
+def ask(root, statement) -> pa.Table:
+    return run_statement(root, take_census(root, NOW), statement)
+
+
 def rows(root, statement) -> list:
-    return [tuple(row.values()) for row in run_statement(root, NOW, statement).to_pylist()]
+    return [tuple(row.values()) for row in ask(root, statement).to_pylist()]
+
+
+def correct(root) -> None:
+    """Note in the file of BTC that a day of it was replaced."""
+    path = part_path(root, BTC, "2024")
+    one = Correction(day(2), NOW, ("close",), 3, 0, "rest", "vision", "", "ab", "_superseded/x")
+    write_part(path, read_rows(path), to_ledger(read_footer(path).runs), (one,))
 
 
 SERIES = ["exchange", "market", "symbol", "interval"]
@@ -101,6 +118,19 @@ COLUMNS = {
         "last_attempt",
         "reason",
     ],
+    "corrections": [
+        *SERIES,
+        "day",
+        "corrected_at",
+        "columns",
+        "rows_changed",
+        "rows_added",
+        "old_source",
+        "new_source",
+        "old_checksum",
+        "new_checksum",
+        "superseded",
+    ],
 }
 
 
@@ -110,10 +140,11 @@ def test_the_views_have_the_columns_of_the_contract(tmp_path, view, filled) -> N
     """Names of section 4 are there in an empty lake too, with the same types."""
     if filled:
         made_lake(tmp_path / "lake")
+        correct(tmp_path / "lake")
     made_lake(tmp_path / "other")
 
-    table = run_statement(tmp_path / "lake", NOW, f"SELECT * FROM {view}")
-    other = run_statement(tmp_path / "other", NOW, f"SELECT * FROM {view}")
+    table = ask(tmp_path / "lake", f"SELECT * FROM {view}")
+    other = ask(tmp_path / "other", f"SELECT * FROM {view}")
 
     assert set(COLUMNS[view]) <= set(table.column_names)
     assert [*table.schema.names] == other.schema.names
@@ -201,7 +232,7 @@ def test_one_select_is_run(tmp_path, statement) -> None:
     """Anything that only reads is allowed, as DuckDB writes it."""
     made_lake(tmp_path)
 
-    assert run_statement(tmp_path, NOW, statement).num_rows >= 1
+    assert ask(tmp_path, statement).num_rows >= 1
 
 
 @pytest.mark.parametrize(
@@ -221,6 +252,7 @@ def test_one_select_is_run(tmp_path, statement) -> None:
         pytest.param("CREATE TABLE x AS SELECT 1", id="create"),
         pytest.param("INSERT INTO held SELECT * FROM held", id="insert"),
         pytest.param("DELETE FROM held", id="delete"),
+        pytest.param("SELECT * FROM read_parquet('{root}/_index/*.parquet')", id="index"),
         pytest.param("SET enable_external_access = true", id="set"),
         pytest.param("PRAGMA database_list", id="pragma"),
         pytest.param("CALL pragma_version()", id="call"),
@@ -247,10 +279,11 @@ def test_nothing_else_is_run(tmp_path, statement) -> None:
     root, out = tmp_path / "lake", tmp_path
     made_lake(root)
     (out / "secret.csv").write_text(SECRET)
+    census = take_census(root, NOW)
     before = sorted(str(path) for path in tmp_path.rglob("*"))
 
     with pytest.raises(UsageError) as caught:
-        run_statement(root, NOW, statement.format(root=root, out=out))
+        run_statement(root, census, statement.format(root=root, out=out))
 
     assert SECRET not in str(caught.value)
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
@@ -334,10 +367,139 @@ def test_a_database_that_cannot_be_written_is_an_error_of_the_lake(tmp_path) -> 
 
 def test_views_can_be_opened_without_a_lake(tmp_path) -> None:
     """A folder that is not there yet is an empty lake, and is not made by looking."""
-    with open_views(tmp_path / "none", NOW) as connection:
+    with open_views(tmp_path / "none", take_census(tmp_path / "none", NOW)) as connection:
         assert connection.execute("SELECT count(*) FROM klines").fetchall() == [(0,)]
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_corrections_are_a_row_a_replaced_day(tmp_path) -> None:
+    """The view tells what, when and which columns; a filter by days applies to the day."""
+    made_lake(tmp_path)
+    assert rows(tmp_path, "SELECT * FROM corrections") == []
+    correct(tmp_path)
+    census = take_census(tmp_path, NOW)
+
+    inside = read_view(census, "corrections", Selection(start=day(2), end=day(3)))
+    after = read_view(census, "corrections", Selection(start=day(3)))
+
+    assert inside.select(["symbol", "day", "columns", "rows_changed"]).to_pylist() == [
+        {"symbol": "BTCUSDT", "day": day(2), "columns": ["close"], "rows_changed": 3}
+    ]
+    assert after.num_rows == 0
+    assert rows(tmp_path, "SELECT columns[1] FROM corrections") == [("close",)]
+
+
+def test_further_views_can_be_handed_in(tmp_path) -> None:
+    """A table that others make is a view like the rest, in a statement and in the database."""
+    made_lake(tmp_path)
+    census = take_census(tmp_path, NOW)
+    extra = {"moods": pa.table({"symbol": ["B", "A"], "mood": ["good", "bad"]})}
+
+    shown = read_view(census, "moods", Selection(symbols=("A",)), extra)
+    told = run_statement(tmp_path, census, "SELECT count(*) AS n FROM moods, inventory", extra)
+    path = rebuild_database(tmp_path, NOW, lambda _census: extra)
+
+    assert shown.to_pylist() == [{"symbol": "A", "mood": "bad"}]
+    assert told["n"].to_pylist() == [4]
+    with duckdb.connect(str(path), read_only=True) as database:
+        assert database.execute("SELECT count(*) FROM moods").fetchall() == [(2,)]
+    with pytest.raises(UsageError, match="moods"):
+        run_statement(tmp_path, census, "SELECT * FROM moods")
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "garbage": lambda path: path.write_bytes(b"PAR1 this is none PAR1"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_stops_only_the_klines(tmp_path, damage) -> None:
+    """All views but `klines` go on without it; `klines` names the file and what helps."""
+    made_lake(tmp_path)
+    eth = Series("binance", Market.SPOT, "ETHUSDT", Interval.HOUR_1)
+    commit(tmp_path, eth, day(0), expected_opens(eth.interval, day(0)))
+    rebuild_database(tmp_path, NOW)
+    path = part_path(tmp_path, BTC, "2024")
+    DAMAGES[damage](path)
+
+    assert rows(tmp_path, "SELECT symbol, rows, days_missing FROM inventory ORDER BY symbol") == [
+        ("1000PEPEUSDT", 0, 2),
+        ("BTCUSDT", 0, 6),
+        ("ETHUSDT", 24, 0),
+    ]
+    with pytest.raises(LakeDamaged) as caught:
+        rows(tmp_path, "SELECT sum(close) FROM klines")
+    assert str(caught.value).startswith(f"{path}: cannot be read (")
+    assert str(caught.value).endswith("run: crypto-data repair")
+    others = "SELECT count(*) FROM klines WHERE symbol = 'ETHUSDT'"
+    assert rows(tmp_path, others) == [(24,)]
+    with duckdb.connect(str(rebuild_database(tmp_path, NOW)), read_only=True) as database:
+        assert database.execute("SELECT sum(rows) FROM inventory").fetchall() == [(24,)]
+        assert database.execute(others).fetchall() == [(24,)]
+    with pytest.raises(UsageError, match="nowhere"):
+        rows(tmp_path, "SELECT * FROM nowhere")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT count(*) FROM klines",
+        "SELECT symbol FROM klines LIMIT 1",
+        "SELECT max(open_time) FROM klines WHERE symbol = 'BTCUSDT' AND close = 1",
+        "SELECT count(*) FROM inventory JOIN klines USING (symbol)",
+    ],
+)
+def test_klines_without_any_readable_file_are_an_error(tmp_path, statement) -> None:
+    """A lake whose only file is damaged never looks like an empty one."""
+    made_lake(tmp_path)
+    DAMAGES["cut"](part_path(tmp_path, BTC, "2024"))
+
+    assert rows(tmp_path, "SELECT count(*) FROM inventory") == [(2,)]
+    with pytest.raises(LakeDamaged, match=r"2024\.parquet: cannot be read .*crypto-data repair"):
+        rows(tmp_path, statement)
+
+
+def test_a_flipped_byte_is_blamed_on_the_lake(tmp_path) -> None:
+    """Damage inside of a file, which footers do not tell, is never called a wrong statement."""
+    made_lake(tmp_path)
+    path = part_path(tmp_path, BTC, "2024")
+    good, said = path.read_bytes(), []
+    for place in range(4, len(good) - 2000, 61):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 0x55]) + good[place + 1 :])
+        try:
+            rows(tmp_path, "SELECT sum(close), max(open_time), max(close_time) FROM klines")
+        except LakeDamaged as error:
+            said.append(str(error))
+
+    assert len(said) > 5
+    assert all("klines" in one and "; run: crypto-data " in one for one in said)
+
+
+@pytest.mark.slow
+def test_commands_go_on_beside_a_damaged_file(desk) -> None:
+    """Each view's command names the file and the remedy on stderr, and prints the rest."""
+    desk.configure({"symbols": ["BTCUSDT", "ETHUSDT"]})
+    desk.fill()
+    path = part_path(desk.lake.root, BTC, "2024")
+    DAMAGES["cut"](path)
+
+    done = {view: desk.run(view, "--format", "csv") for view in ("inventory", "coverage", "gaps")}
+    klines = desk.run("sql", "SELECT count(*) FROM klines")
+    others = desk.run("sql", "SELECT count(*) AS n FROM klines WHERE symbol = 'ETHUSDT'")
+
+    for one in done.values():
+        assert one.returncode == 0
+        assert one.stderr.startswith(f"{path}: cannot be read (")
+        assert one.stderr.endswith("; run: crypto-data repair\n")
+    assert ",BTCUSDT,1h,2024-01-10,0,24,missing," in done["coverage"].stdout
+    assert ",ETHUSDT,1h,2024-01-10,24,24,complete," in done["coverage"].stdout
+    assert (klines.returncode, klines.stdout) == (1, "")
+    assert klines.stderr.splitlines()[-1].startswith(f"{path}: cannot be read (")
+    assert "crypto-data repair" in klines.stderr.splitlines()[-1]
+    assert (others.returncode, "24" in others.stdout) == (0, True)
 
 
 FULL = """

@@ -14,7 +14,7 @@ LAYERS = [
     [{"errors", "intervals", "series", "schema"}],
     [{"catalog.*", "partitions", "coverage", "validation", "harvest", "selection", "patience"}],
     [{"sources.*"}, {"lake.*"}, {"alerts.*"}, {"sandbox.*"}],
-    [{"ingest"}, {"planning"}, {"watching"}],
+    [{"ingest", "reports"}, {"planning"}, {"mending"}, {"watching", "troubles", "health"}],
     [{"orchestration.*"}],
     [{"cli.*"}],  # commands record what they do in Dagster, so they stand above it
     [{"definitions"}, {""}],

@@ -104,7 +104,7 @@ def test_a_range_of_days_and_series_is_one_run(desk, instance) -> None:
     assert run.status is dg.DagsterRunStatus.SUCCESS
     assert run.run_config["ops"] == {"binance_spot_1h": {"config": {"parallel": 3}}}
     assert (run.tags[RANGE_START], run.tags[RANGE_END]) == ("2024-01-10", "2024-01-12")
-    assert run.tags["crypto_data/feed/binance_spot"] == "true"
+    assert run.tags["crypto_data_feed/binance_spot"] == "true"
     assert set(marks(instance, KEY)) == set(marks(instance, OTHER_KEY)) == DAYS
 
 

@@ -91,7 +91,7 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path, how, read) -> None:
     write_part(path, klines(), FACTS)
     damage(path, how)
 
-    with pytest.raises(LakeDamaged, match=r"2024-03\.parquet: cannot be read .*backfill"):
+    with pytest.raises(LakeDamaged, match=r"2024-03\.parquet: cannot be read .*crypto-data repair"):
         read(path)
 
 

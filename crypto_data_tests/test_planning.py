@@ -7,6 +7,7 @@ import pytest
 from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.errors import UsageError
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval
+from crypto_data.lake.feeds import wanted_series
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import day_start_ms
 from crypto_data.planning import (
@@ -17,7 +18,6 @@ from crypto_data.planning import (
     estimate,
     find_needs,
     plan_runs,
-    wanted_series,
 )
 from crypto_data.selection import Selection
 from crypto_data.series import Market, Series

@@ -19,6 +19,7 @@ from crypto_data.sandbox.faults import Fault, faults_from_json
 from crypto_data.sandbox.recordings import recordings
 from crypto_data.sandbox.server import Sandbox, sandbox_config
 from crypto_data.sandbox.symbols import Symbol, instant
+from crypto_data.sandbox.web import http_date
 from crypto_data.series import Market, Series
 
 NOW = instant("2026-06-01T12:00")
@@ -232,6 +233,77 @@ def test_the_listing_agrees_with_the_files(client) -> None:
         assert entry.findtext(f"{S3}LastModified") == "2024-06-03T00:00:00.000Z"
         assert entry.findtext(f"{S3}ETag") == answer.headers["ETag"]
         assert entry.findtext(f"{S3}Size") == str(len(answer.content))
+
+
+def state_of(client, path):
+    """Return Last-Modified and ETag of a file, after checking that the listing says the same."""
+    [entry] = [
+        found
+        for page in listed(client, path[1:])
+        for found in page.iter(f"{S3}Contents")
+        if found.findtext(f"{S3}Key") == path[1:]
+    ]
+    headers = client.get(path).headers
+    listed_ms = instant(entry.findtext(f"{S3}LastModified").removesuffix(".000Z"))
+    assert http_date(listed_ms) == headers["Last-Modified"]
+    assert entry.findtext(f"{S3}ETag") == headers["ETag"]
+    return listed_ms, headers["ETag"]
+
+
+@pytest.mark.parametrize("interval", ["1h", "1m"], ids=["small", "large"])
+def test_a_file_that_is_published_again_has_another_date_and_etag(
+    sandbox, client, interval
+) -> None:
+    """With a fault its ETag changes, in file and listing; whole again, its bytes are the first."""
+    path = SPOT.format("BTCUSDT", interval, "2024-01-10")
+    pattern = f"*BTCUSDT-{interval}-2024-01-10*"
+    first = state_of(client, path)
+    content = client.get(path).content
+    sandbox.faults.add(Fault(pattern, "missing_rows", last_modified_ms=NOW - HOUR_MS))
+
+    short = state_of(client, path)
+    sandbox.republish(pattern)
+    whole = state_of(client, path)
+
+    assert [modified for modified, _ in (short, whole)] == [NOW - HOUR_MS, NOW]
+    assert first[1] == whole[1] != short[1]
+    assert client.get(path).content == content
+
+
+def test_a_late_file_carries_the_date_of_its_coming(sandbox, client) -> None:
+    """Absent until it is published: then its date is that, not the one it should have had."""
+    path = SPOT.format("BTCUSDT", "1h", "2024-01-10")
+    sandbox.faults.add(Fault("*2024-01-10*", "absent"))
+    assert client.get(path).status_code == 404
+
+    sandbox.republish("*2024-01-10*", NOW - HOUR_MS)
+
+    assert state_of(client, path)[0] == NOW - HOUR_MS
+
+
+def test_faults_of_one_pattern_end_alone(sandbox, client) -> None:
+    """Other faults stay in force, counted as before."""
+    sandbox.faults.add(
+        Fault("*2024-01-10*", "absent"), Fault("*2024-01-11.zip", "status", status=500, times=2)
+    )
+    eleventh = SPOT.format("BTCUSDT", "1h", "2024-01-11")
+    assert client.get(eleventh).status_code == 500
+
+    sandbox.faults.end("*2024-01-10*")
+
+    assert client.get(SPOT.format("BTCUSDT", "1h", "2024-01-10")).status_code == 200
+    assert [client.get(eleventh).status_code for _ in range(2)] == [500, 200]
+
+
+def test_a_ban_on_demand_says_how_long(sandbox, client) -> None:
+    """418 with Retry-After, so many times as it is planted."""
+    sandbox.faults.add(Fault("/api/v3/klines*", "status", status=418, retry_after=600, times=1))
+    asked = {"symbol": "BTCUSDT", "interval": "1h"}
+
+    first, second = (client.get("/api/v3/klines", params=asked) for _ in range(2))
+
+    assert (first.status_code, first.headers["Retry-After"]) == (418, "600")
+    assert second.status_code == 200
 
 
 def test_folders_are_common_prefixes(client) -> None:
@@ -456,6 +528,8 @@ def test_unknown_faults_are_refused() -> None:
         Fault("*", "explode")
     with pytest.raises(ValueError, match="no such field"):
         faults_from_json('[{"path": "*", "action": "drop", "tmies": 1}]')
+    with pytest.raises(ValueError, match="needs last_modified_ms"):
+        Fault("*", "republished")
 
 
 def test_other_processes_control_faults_clock_and_log(sandbox, client) -> None:

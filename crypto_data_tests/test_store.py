@@ -20,7 +20,7 @@ from crypto_data.coverage import DayFacts, DayState, SourceAnswer, absent_ranges
 from crypto_data.errors import LakeBusy, LakeDamaged, LakeNotWritable
 from crypto_data.harvest import AskedDay, Harvest, Offer
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval, TimeRange
-from crypto_data.lake import store
+from crypto_data.lake import locking
 from crypto_data.lake.layout import (
     find_parts,
     klines_glob,
@@ -335,7 +335,7 @@ def test_a_file_where_a_folder_should_be_is_an_error_of_the_lake(tmp_path, folde
 
 def test_a_file_that_is_held_too_long_is_told(tmp_path, monkeypatch) -> None:
     """The message names the lock; nothing is written."""
-    monkeypatch.setattr(store, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(locking, "LOCK_SECONDS", 0.05)
     lock = lock_path(tmp_path, SERIES, "2024")
     lock.parent.mkdir(parents=True)
 

@@ -5,12 +5,14 @@ import io
 import re
 import threading
 import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow as pa
 import pytest
 
-from crypto_data.catalog.configuration import VisionAddress
+from crypto_data.catalog.settings import VisionAddress
+from crypto_data.coverage import DayFacts
 from crypto_data.errors import SourceError
 from crypto_data.intervals import DAY_MS, TimeRange
 from crypto_data.partitions import day_of, days_touched
@@ -18,6 +20,7 @@ from crypto_data.sandbox.faults import Fault
 from crypto_data.sandbox.server import Sandbox
 from crypto_data.sandbox.symbols import instant
 from crypto_data.series import Market, Series
+from crypto_data.sources.archive_file import ArchiveFile
 from crypto_data.sources.base import Lifetime, Outcome, Trust
 from crypto_data.sources.gate import Gate
 from crypto_data.sources.http import HttpClient, Retry
@@ -459,3 +462,22 @@ def test_symbols_are_the_folders(vision) -> None:
     """Delisted symbols keep their folder."""
     assert {"BTCUSDT", "OLDUSDT", "币安人生USDT"} <= set(vision.symbols(Market.SPOT))
     assert "BTCUSD_PERP" in vision.symbols(Market.CM)
+
+
+def test_a_list_that_tells_other_etags_than_its_files_is_believed_once(sandbox, tmp_path) -> None:
+    """What was taken is known by the list's own word: the next look at it finds nothing new."""
+    client = HttpClient(timeout=2, retry=Retry(max_retries=1, delay_s=0.01))
+    taken = DayFacts(rows=24, sources=(("vision", 24),), etag="of-the-file", attempts=1)
+    with Sandbox(now_ms=NOW_MS) as other:
+        other.faults.add(Fault(DAY, "unsorted"))  # only its list is read
+        address = VisionAddress(url=sandbox.url, listing=f"{other.url}/listing")
+        source = VisionSource(client, Gate(tmp_path, lambda: NOW_MS), address, lambda: NOW_MS)
+        daily = source.archive.url(ArchiveFile(SPOT, "2024-01-05"))
+        known = replace(taken, address=daily)
+
+        (answer,) = source.revise(SPOT, "2024", {FIFTH: known})
+        again = source.revise(SPOT, "2024", {FIFTH: replace(known, etag=answer.etag)})
+
+        assert (answer.outcome, answer.rows.num_rows) == (Outcome.SERVED, 24)
+        assert list(again) == []
+    client.close()

@@ -8,21 +8,18 @@ network, and no look into the lake.
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from crypto_data.catalog.faults import faults_of
 from crypto_data.catalog.rules import check_rules, name_feeds
+from crypto_data.catalog.settings import FROZEN, Alerts, Keep, SourceSettings
 from crypto_data.catalog.text import WHOLE_FILE, Entry, read_entries
 from crypto_data.catalog.values import (
-    ALERT_WORDS,
     DAY_WORDS,
     INTERVAL_WORDS,
     SOURCE_WORDS,
     SOURCES,
-    URL_WORDS,
-    AlertUrl,
     Count,
     Cron,
     Day,
@@ -34,7 +31,6 @@ from crypto_data.catalog.values import (
     LakeText,
     Seconds,
     Source,
-    Url,
 )
 from crypto_data.errors import CatalogError, Fault, UsageError
 from crypto_data.series import Series
@@ -52,85 +48,11 @@ feeds:
     start: 2024-01-01
 """
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _addresses(*urls: str) -> Any:
-    # Not in the repr: a mirror's address may carry a token from the environment.
-    return Field(urls, min_length=1, repr=False, description=f"a list, each {URL_WORDS}")
-
-
-def _weight(per_minute: int) -> Any:
-    return Field(per_minute, ge=1, le=1_000_000, description="weight a minute, 1 to 1000000")
-
-
-class VisionAddress(BaseModel):
-    """Where the archive serves files, and where it lists them."""
-
-    model_config = _FROZEN
-
-    url: Url = Field("https://data.binance.vision", repr=False)
-    listing: Url = Field(
-        "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
-        repr=False,
-    )
-
-
-class RestAddresses(BaseModel):
-    """The REST hosts of each market, in the order they are asked."""
-
-    model_config = _FROZEN
-
-    spot: tuple[Url, ...] = _addresses("https://api.binance.com", "https://data-api.binance.vision")
-    um: tuple[Url, ...] = _addresses("https://fapi.binance.com")
-    cm: tuple[Url, ...] = _addresses("https://dapi.binance.com")
-
-
-class WeightBudget(BaseModel):
-    """How much request weight a minute may use, per market and address of ours."""
-
-    model_config = _FROZEN
-
-    spot: Count = _weight(6000)
-    um: Count = _weight(2400)
-    cm: Count = _weight(2400)
-
-
-class SourceSettings(BaseModel):
-    """How sources are reached; `timeout` in seconds, `concurrency` in requests at once."""
-
-    model_config = _FROZEN
-
-    vision: VisionAddress = Field(VisionAddress(), description="the keys url and listing")
-    rest: RestAddresses = Field(RestAddresses(), description="the keys spot, um and cm")
-    timeout: Seconds = 30.0
-    concurrency: Count = Field(4, ge=1, le=64, description="requests at once, 1 to 64")
-    weights: WeightBudget = Field(WeightBudget(), description="the keys spot, um and cm")
-
-
-class Alerts(BaseModel):
-    """Whom to tell, and what counts as trouble."""
-
-    model_config = _FROZEN
-
-    urls: tuple[AlertUrl, ...] = Field((), description=f"a list, each {ALERT_WORDS}")
-    max_consecutive_errors: Count = Field(3, ge=1, le=1000, description="a number, 1 to 1000")
-    stale_after_hours: Count = Field(24, ge=1, le=8760, description="hours, 1 to 8760")
-
-
-class Keep(BaseModel):
-    """For how many days what is no longer needed stays."""
-
-    model_config = _FROZEN
-
-    superseded_days: Count = Field(30, ge=0, le=36500, description="days, 0 to 36500")
-    run_days: Count = Field(30, ge=1, le=36500, description="days, 1 to 36500")
-
 
 class Feed(BaseModel):
     """One entry of the configuration: many series alike. `start` in, `end` out, UTC days."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     name: FeedName
     exchange: Exchange
@@ -163,7 +85,7 @@ class Feed(BaseModel):
 class CatalogText(BaseModel):
     """What the file itself says, before its paths are resolved."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     lake: LakeText
     feeds: tuple[Feed, ...] = Field(
@@ -181,7 +103,7 @@ class CatalogText(BaseModel):
 class Catalog(BaseModel):
     """The whole configuration; `path` is its file, `lake` the absolute folder of the lake."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     path: Path
     lake: Path

@@ -11,8 +11,9 @@ from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import complain, print_rows, show_bytes
 from crypto_data.coverage import DayState
 from crypto_data.errors import LakeNotWritable
-from crypto_data.ingest import DayReport
-from crypto_data.lake.feeds import read_wishes, write_wishes
+from crypto_data.harvest import Aim
+from crypto_data.health import health_view
+from crypto_data.lake.feeds import current_wishes, read_wishes, write_wishes
 from crypto_data.lake.inventory import rebuild_database
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end
@@ -20,11 +21,11 @@ from crypto_data.planning import (
     Need,
     check_days,
     choose_series,
-    current_wishes,
     estimate,
     find_needs,
     plan_runs,
 )
+from crypto_data.reports import DayReport
 from crypto_data.selection import Selection
 from crypto_data.series import Series
 
@@ -41,6 +42,11 @@ def find_work(catalog: Catalog, chosen: Selection) -> list[Need]:
     return find_needs(lake, series, chosen, now_ms)
 
 
+def exchange_ms(catalog: Catalog) -> int:
+    """Return the exchange's clock as it was last measured, UTC epoch milliseconds."""
+    return local_ms() + read_wishes(catalog.lake).clock_ahead_ms
+
+
 def note_wishes(catalog: Catalog) -> None:
     """Note in the lake what it is asked to hold."""
     write_wishes(catalog.lake, current_wishes(catalog))
@@ -55,7 +61,9 @@ def say_nothing_to_fetch(catalog: Catalog) -> None:
 
     complain(["nothing to fetch: every day up to the last closed one is settled"])
     try:
-        rebuild_database(catalog.lake, local_ms())
+        rebuild_database(
+            catalog.lake, local_ms(), lambda census: health_view(catalog, census, local_ms())
+        )
     except LakeNotWritable as error:  # what was asked is done all the same
         complain([str(error)])
     with open_instance(prepare_home(catalog.path.parent, os.environ)):
@@ -96,12 +104,20 @@ _PLAN_COLUMNS = (
 )  # fmt: skip
 
 
-def fetch(catalog: Catalog, needs: Sequence[Need], *, parallel: int, form: Format) -> int:
+def fetch(
+    catalog: Catalog,
+    needs: Sequence[Need],
+    *,
+    parallel: int,
+    form: Format,
+    aim: Aim = Aim.FILL,
+) -> int:
     """Run the plan in Dagster and print how it ended; return the exit status."""
     from crypto_data.cli.progress import showing_progress
     from crypto_data.orchestration.backfill import run_backfill
     from crypto_data.orchestration.foreground import stopping_on_signals
     from crypto_data.orchestration.instance import open_instance, prepare_home
+    from crypto_data.orchestration.runs import note_failed_runs
 
     home = prepare_home(catalog.path.parent, os.environ)
     os.environ["DAGSTER_HOME"] = str(home)
@@ -111,8 +127,9 @@ def fetch(catalog: Catalog, needs: Sequence[Need], *, parallel: int, form: Forma
         showing_progress(needs) as on_days,
     ):
         result = run_backfill(
-            catalog, plan_runs(needs), instance, parallel=parallel, on_days=on_days
+            catalog, plan_runs(needs, aim), instance, parallel=parallel, on_days=on_days
         )
+        note_failed_runs(instance, catalog, exchange_ms(catalog))
     needs = _over_at_the_exchange(catalog, needs)
     _print_result(needs, result.days, form)
     short = _short_days(needs, result.days)
@@ -126,7 +143,7 @@ def fetch(catalog: Catalog, needs: Sequence[Need], *, parallel: int, form: Forma
 
 def _over_at_the_exchange(catalog: Catalog, needs: Sequence[Need]) -> list[Need]:
     """Return the needs without days that are not over by the exchange's clock, known only now."""
-    now_ms = local_ms() + read_wishes(catalog.lake).clock_ahead_ms
+    now_ms = exchange_ms(catalog)
     kept = [
         replace(
             need, days=tuple(d for d in need.days if d < closed_end(need.series.interval, now_ms))

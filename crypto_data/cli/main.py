@@ -24,12 +24,14 @@ from crypto_data.cli.options import (
     LogLevel,
     MarketName,
     Output,
+    Parallel,
     Start,
     Symbols,
     read_catalog,
     select,
     set_up_logging,
 )
+from crypto_data.cli.upkeep import upkeep
 from crypto_data.errors import CatalogError, CryptoDataError, UsageError
 from crypto_data.selection import Selection
 
@@ -39,12 +41,7 @@ app = typer.Typer(
     help="A crypto kline lake with a known state and source for every day of every series.",
     epilog="Start with: crypto-data validate, then: crypto-data backfill",
 )
-alerts = typer.Typer(invoke_without_command=True)
-app.add_typer(alerts, name="alerts")
-
-Parallel = Annotated[
-    int, typer.Option(min=0, max=64, help="Files at once; 0 takes the configuration's.")
-]
+app.add_typer(upkeep)
 
 
 def main() -> None:
@@ -114,9 +111,16 @@ def backfill(
 def collect(
     config: Config = None, form: Output = Format.TABLE, log_level: Level = LogLevel.WARNING
 ) -> None:
-    """Bring all feeds up to the last closed day, then exit."""
+    """Bring all feeds up to the last closed day, then exit.
+
+    Days that wait for the archive are compared with it, and alerts go out: all that Dagster's
+    daemon does, once.
+    """
+    from crypto_data.cli.collecting import look_after
+
     set_up_logging(log_level)
-    raise typer.Exit(_fetch(config, Selection(), dry_run=False, parallel=0, form=form))
+    status = _fetch(config, Selection(), dry_run=False, parallel=0, form=form)
+    raise typer.Exit(max(status, look_after(read_catalog(config))))
 
 
 def _fetch(
@@ -207,74 +211,6 @@ def sql(
     from crypto_data.cli.views import print_statement
 
     print_statement(read_catalog(config), statement, form)
-
-
-@app.command(epilog="Example: crypto-data repair --symbols BTCUSDT --start 2024-03-01")
-def repair(
-    config: Config = None,
-    exchange: Exchange = None,
-    market: MarketName = None,
-    symbols: Symbols = None,
-    intervals: Intervals = None,
-    start: Start = None,
-    end: End = None,
-    parallel: Parallel = 0,
-    form: Output = Format.TABLE,
-    log_level: Level = LogLevel.WARNING,
-) -> None:
-    """Heal damaged files, then ask again for every gap, trusting other sources first."""
-    from crypto_data.cli.repairing import repair_lake
-
-    set_up_logging(log_level)
-    chosen = select(exchange, market, symbols, intervals, start, end)
-    raise typer.Exit(repair_lake(read_catalog(config), chosen, parallel=parallel, form=form))
-
-
-@app.command(epilog="Example: crypto-data health --verify")
-def health(
-    config: Config = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every row.")] = False,
-    form: Output = Format.TABLE,
-) -> None:
-    """Look for unreadable, zero-byte, stray and foreign files; exit status 1 on damage."""
-    from crypto_data.cli.health import print_health
-
-    raise typer.Exit(print_health(read_catalog(config), form, verify=verify))
-
-
-@app.command(epilog="Example: crypto-data reconcile --symbols BTCUSDT")
-def reconcile(
-    config: Config = None,
-    exchange: Exchange = None,
-    market: MarketName = None,
-    symbols: Symbols = None,
-    intervals: Intervals = None,
-    form: Output = Format.TABLE,
-    log_level: Level = LogLevel.WARNING,
-) -> None:
-    """Tell Dagster of settled days in the lake that it lost or never had."""
-    from crypto_data.cli.reconciling import reconcile_dagster
-
-    set_up_logging(log_level)
-    chosen = select(exchange, market, symbols, intervals)
-    raise typer.Exit(reconcile_dagster(read_catalog(config), chosen, form))
-
-
-@alerts.callback(epilog="Example: crypto-data alerts")
-def show_alerts(context: typer.Context, config: Config = None, form: Output = Format.TABLE) -> None:
-    """Show what a person is being told, and messages that wait to be delivered."""
-    if context.invoked_subcommand is None:
-        from crypto_data.cli.alerting import print_alerts
-
-        print_alerts(read_catalog(config), form)
-
-
-@alerts.command("test", epilog="Example: crypto-data alerts test")
-def test_alerts(config: Config = None, form: Output = Format.TABLE) -> None:
-    """Send one message to every address of the configuration."""
-    from crypto_data.cli.alerting import send_test
-
-    raise typer.Exit(send_test(read_catalog(config), form))
 
 
 @app.command(epilog="Example: crypto-data start --port 3000")

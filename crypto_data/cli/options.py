@@ -51,6 +51,9 @@ Level = Annotated[
         case_sensitive=False,
     ),
 ]
+Parallel = Annotated[
+    int, typer.Option(min=0, max=64, help="Files at once; 0 takes the configuration's.")
+]
 Exchange = Annotated[list[str] | None, typer.Option(help="Only this exchange; may be repeated.")]
 MarketName = Annotated[
     list[str] | None, typer.Option("--market", help="Only this market: spot, um or cm.")

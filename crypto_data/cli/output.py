@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 _RIGHT = (int, float)
 
 # Columns whose text may be wrapped; everything else is a name, a number or a day.
-_PROSE = ("why", "days_by_state", "states", "fetched_from", "failover", "reason")
+_PROSE = ("why", "what", "alert", "days_by_state", "states", "fetched_from", "failover", "reason")
 _PROSE_WIDTH = 24
 
 

@@ -15,8 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from crypto_data.ingest import DayReport, OnDays
+from crypto_data.ingest import OnDays
 from crypto_data.planning import Need
+from crypto_data.reports import DayReport
 from crypto_data.series import Series
 
 # More bars than this would scroll; the others are seen in the total.

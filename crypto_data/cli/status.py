@@ -1,55 +1,61 @@
-"""What `status` prints: the last runs of each feed, and how the feed's days stand."""
+"""What `status` prints: how each feed does, told by the lake alone."""
 
-import os
+from datetime import UTC, datetime
+from typing import Any
 
+from crypto_data.alerts.outbox import Outbox
 from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.cli.options import Format, local_ms
-from crypto_data.cli.output import print_rows
-from crypto_data.lake.inventory import read_view
-from crypto_data.planning import current_wishes
-from crypto_data.selection import Selection
+from crypto_data.cli.output import complain, print_rows
+from crypto_data.health import current_alerts, find_stale
+from crypto_data.lake.census import take_census
+from crypto_data.lake.feeds import current_wishes
+from crypto_data.lake.history import read_history
+from crypto_data.lake.history_file import Standing
+from crypto_data.lake.layout import ALERTS
+from crypto_data.lake.overdue import count_gap_days
 
 _COLUMNS = (
     "feed", "schedule", "last_run", "result", "last_success", "errors_in_a_row", "series",
-    "days_open", "why",
+    "days_open", "series_stale", "alert", "why",
 )  # fmt: skip
 
 
 def print_status(catalog: Catalog, form: Format) -> None:
     """Print a line a feed."""
-    from crypto_data.orchestration.instance import open_instance, prepare_home
-    from crypto_data.orchestration.runs import read_history
-
-    with open_instance(prepare_home(catalog.path.parent, os.environ)) as instance:
-        histories = {feed.name: read_history(instance, feed.name) for feed in catalog.feeds}
-    open_days = _open_days(catalog)
+    wishes = current_wishes(catalog)
+    now_ms = local_ms() + wishes.clock_ahead_ms
+    census = take_census(catalog.lake, local_ms(), wishes)
+    complain(map(str, census.faults))
+    history = read_history(catalog.lake)
+    alerts = current_alerts(catalog, census, Outbox(catalog.lake / ALERTS).known(), now_ms)
+    stale = find_stale(catalog, census, now_ms)
+    open_days = count_gap_days(census.runs)
     rows = [
         {
-            "feed": feed.name,
-            "schedule": feed.schedule,
-            "last_run": histories[feed.name].last_run,
-            "result": histories[feed.name].result,
-            "last_success": histories[feed.name].last_success,
-            "errors_in_a_row": histories[feed.name].errors_in_a_row,
+            **_passes(feed, history.feeds.get(feed.name, Standing())),
             "series": len(feed.series),
-            "days_open": _days_of(feed, open_days),
-            "why": histories[feed.name].why,
+            "days_open": sum(open_days.get(series, 0) for series in feed.series),
+            "series_stale": sum(series in stale for series in feed.series),
+            "alert": alerts.get(feed.name, ""),
+            "why": history.feeds.get(feed.name, Standing()).why,
         }
         for feed in catalog.feeds
     ]
     print_rows(rows, form, columns=_COLUMNS)
 
 
-def _open_days(catalog: Catalog) -> dict[str, int]:
-    wishes = current_wishes(catalog)
-    table = read_view(catalog.lake, local_ms(), "inventory", Selection(), wishes)
-    rows = table.to_pylist()
+def _passes(feed: Feed, standing: Standing) -> dict[str, Any]:
+    failed = "failure" if standing.errors_in_a_row else "success"
     return {
-        f"{row['exchange']}/{row['market']}/{row['symbol']}/{row['interval']}": row["days_partial"]
-        + row["days_missing"]
-        for row in rows
+        "feed": feed.name,
+        "schedule": feed.schedule,
+        "last_run": _moment(standing.last_run_ms),
+        "result": failed if standing.last_run_ms else "never ran",
+        "last_success": _moment(standing.last_success_ms),
+        "errors_in_a_row": standing.errors_in_a_row,
     }
 
 
-def _days_of(feed: Feed, open_days: dict[str, int]) -> int:
-    return sum(open_days.get(str(series), 0) for series in feed.series)
+def _moment(time_ms: int) -> datetime | None:
+    return datetime.fromtimestamp(time_ms / 1000, UTC) if time_ms else None

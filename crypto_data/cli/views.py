@@ -6,10 +6,12 @@ from typing import Any
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.cli.options import Format, local_ms
-from crypto_data.cli.output import Row, print_rows, show_bytes
+from crypto_data.cli.output import Row, complain, print_rows, show_bytes
 from crypto_data.coverage import ARCHIVE
+from crypto_data.lake.census import Census, take_census
+from crypto_data.lake.feeds import current_wishes
 from crypto_data.lake.inventory import read_view, run_statement
-from crypto_data.planning import check_names, current_wishes
+from crypto_data.planning import check_names
 from crypto_data.selection import Selection
 from crypto_data.series import Series
 
@@ -23,21 +25,31 @@ def print_view(catalog: Catalog, view: str, selection: Selection, form: Format) 
     Raises:
         UsageError: the selection names what is neither configured nor in the lake.
     """
-    wishes = current_wishes(catalog)
-    table = read_view(catalog.lake, local_ms(), view, selection, wishes)
+    census = _census(catalog)
+    table = read_view(census, view, selection)
     rows = table.to_pylist()
     if not rows:
-        held = read_view(catalog.lake, local_ms(), "inventory", Selection(), wishes).to_pylist()
-        known = {Series.parse(series_of(row)) for row in held}
-        check_names(known | set(catalog.all_series()), selection)
+        held = {Series.parse(series_of(row)) for row in census.held.to_pylist()}
+        check_names(held | set(catalog.all_series()), selection)
     shown = list(_SHOWN[view](rows)) if form is Format.TABLE else None
     print_rows(rows, form, columns=table.column_names, shown=shown)
 
 
 def print_statement(catalog: Catalog, statement: str, form: Format) -> None:
     """Print the result of a user's SELECT."""
-    table = run_statement(catalog.lake, local_ms(), statement, current_wishes(catalog))
+    from crypto_data.health import health_view
+
+    census = _census(catalog)
+    more = health_view(catalog, census, local_ms())
+    table = run_statement(catalog.lake, census, statement, more)
     print_rows(table.to_pylist(), form, columns=table.column_names)
+
+
+def _census(catalog: Catalog) -> Census:
+    """Return how the lake stands, and name what of it cannot be read."""
+    census = take_census(catalog.lake, local_ms(), current_wishes(catalog))
+    complain(map(str, census.faults))
+    return census
 
 
 def series_of(row: Row) -> str:

@@ -1,70 +1,54 @@
-"""The state of every day and every stretch of absent klines, told from the ledger alone.
+"""How every day of every series stands, told from the ledger alone, as tables.
 
-Reads footers and what the lake is asked to hold, never rows. Turning this into views belongs to
-`lake.inventory`.
+Reads footers (by way of the index) and what the lake is asked to hold, never rows. Turning this
+into views belongs to `lake.inventory`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
-from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from crypto_data.coverage import DayFacts, DayState, absent_ranges, day_expected, day_state
-from crypto_data.intervals import TimeRange, count_open_times
-from crypto_data.lake.feeds import Wanted, Wishes, read_wishes
-from crypto_data.lake.layout import find_parts
-from crypto_data.lake.ledger import DayRun
-from crypto_data.lake.part import read_footer
-from crypto_data.partitions import ONE_DAY, archive_final_ms, closed_end, day_of, span_of_days
-from crypto_data.series import Series
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crypto_data.coverage import ARCHIVE
+from crypto_data.lake.census_tables import (
+    CORRECTIONS,
+    GAPS,
+    HELD,
+    RUNS,
+    Holdings,
+    corrections_table,
+    gaps_table,
+    held_table,
+    runs_table,
+)
+from crypto_data.lake.feeds import Wishes, read_wishes
+from crypto_data.lake.gaps import find_stretches
+from crypto_data.lake.grid import number_of
+from crypto_data.lake.index import FileFault, read_index
+from crypto_data.lake.shard import ShardName
+from crypto_data.lake.tiles import Extents, Tiles, judge, known_tiles
+from crypto_data.partitions import closed_end
 
 
 @dataclass(frozen=True, slots=True)
-class StateRun:
-    """Neighbouring days of one series in one state, with equal facts.
+class Census:
+    """How a lake stands: tables of `RUNS`, `GAPS`, `HELD` and `CORRECTIONS`, ordered by series.
 
-    `facts` is None where the days were never asked for; `expected` is that of each single day.
+    Days of a file in `faults` count as never asked for.
     """
 
-    first: date
-    days: int
-    state: DayState
-    expected: int
-    facts: DayFacts | None
-
-    @property
-    def end(self) -> date:
-        """The day after the last."""
-        return self.first + timedelta(days=self.days)
+    runs: pa.Table
+    gaps: pa.Table
+    held: pa.Table
+    corrections: pa.Table
+    faults: tuple[FileFault, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """One unbroken stretch of absent klines, all open or all explained."""
-
-    span: TimeRange
-    missing_rows: int
-    is_open: bool
-    attempts: int
-    asked_ms: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesCensus:
-    """All that the ledger says of one series."""
-
-    series: Series
-    runs: tuple[StateRun, ...]
-    gaps: tuple[Gap, ...]
-    files: int
-    bytes: int
-    first_open_ms: int | None
-    last_open_ms: int | None
-
-
-def take_census(root: Path, local_ms: int, wishes: Wishes | None = None) -> list[SeriesCensus]:
+def take_census(root: Path, local_ms: int, wishes: Wishes | None = None) -> Census:
     """Return how every series of a lake stands, those it was asked to hold and lacks included.
 
     Args:
@@ -74,145 +58,91 @@ def take_census(root: Path, local_ms: int, wishes: Wishes | None = None) -> list
         wishes: What the lake is asked to hold; None for what stands in the lake.
 
     Raises:
-        LakeDamaged: a file cannot be read; the message names it.
+        LakeDamaged: what the lake is asked to hold is there and cannot be read.
     """
     wishes = wishes or read_wishes(root)
     now_ms = local_ms + wishes.clock_ahead_ms
-    parts = groupby(find_parts(root), key=lambda part: part.series)
-    held = {series: [part.path for part in group] for series, group in parts}
-    return [
-        _series_census(series, held.get(series, []), wishes, now_ms)
-        for series in sorted({*held, *wishes.series})
+    index = read_index(root)
+    symbols: dict[ShardName, set[str]] = {}
+    for series in {*index.sizes, *wishes.series}:
+        symbols.setdefault(ShardName.of(series), set()).add(series.symbol)
+    tables = [
+        _census_of(Holdings.of(name, sorted(symbols[name]), index, wishes), now_ms)
+        for name in sorted(symbols)
     ]
+    runs, gaps, held, corrections = (
+        pa.concat_tables([schema.empty_table(), *(one[place] for one in tables)])
+        for place, schema in enumerate((RUNS, GAPS, HELD, CORRECTIONS))
+    )
+    return Census(runs, gaps, held, corrections, index.faults)
 
 
-def _series_census(series: Series, paths: list[Path], wishes: Wishes, now_ms: int) -> SeriesCensus:
-    footers = [read_footer(path) for path in paths]
-    known = [run for footer in footers for run in footer.runs]
-    runs = tuple(_state_runs(series, known, wishes.series.get(series), now_ms))
-    filled = [footer for footer in footers if footer.rows]
-    return SeriesCensus(
-        series,
+def _census_of(shard: Holdings, now_ms: int) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
+    known = known_tiles(shard.rows, shard.owners)
+    extents = _extents(shard, known, now_ms)
+    judged = judge(shard.rows, known, extents, shard.name.interval, now_ms)
+    runs = runs_table(shard, judged)
+    attempts = runs["attempts"].to_numpy()
+    asked_ms = pc.fill_null(runs["last_attempt"].cast(pa.int64()), 0).to_numpy() // 1000
+    gaps = find_stretches(judged, shard.rows, shard.name.interval, attempts, asked_ms)
+    return (
         runs,
-        tuple(_find_gaps(series, runs)),
-        files=len(paths),
-        bytes=sum(path.stat().st_size for path in paths),
-        first_open_ms=filled[0].first_open_ms if filled else None,
-        last_open_ms=filled[-1].last_open_ms if filled else None,
+        gaps_table(shard, judged, gaps),
+        held_table(shard, judged, extents),
+        corrections_table(shard),
     )
 
 
-def _state_runs(
-    series: Series, known: list[DayRun], wanted: Wanted | None, now_ms: int
-) -> Iterator[StateRun]:
-    """Yield runs that tile the days from the feed's start, or the first known, to the last."""
-    first, end = _extent(series, known, wanted, now_ms)
-    best = wanted.best_source if wanted else _best_known(known)
-    for start, days, facts in _tile(known, first, end):
-        for run_start, run_days in _alike(series, start, days, now_ms):
-            yield StateRun(
-                run_start,
-                run_days,
-                day_state(facts, series.interval, run_start, best_source=best, now_ms=now_ms),
-                day_expected(facts, series.interval, run_start),
-                facts,
-            )
+def _extents(shard: Holdings, known: Tiles, now_ms: int) -> Extents:
+    """Return the days judged: from the feed's start, or the first known, to the last closed."""
+    closed = number_of(closed_end(shard.name.interval, now_ms))
+    never = np.iinfo(np.int64).max
+    first = np.full(len(shard.symbols), never)
+    end = np.full(len(shard.symbols), -never)
+    for place, wanted in enumerate(shard.wanted):
+        if wanted:
+            first[place] = number_of(wanted.start)
+            end[place] = min(closed, number_of(wanted.end)) if wanted.end else closed
+    np.minimum.at(first, known.series, known.first)
+    np.maximum.at(end, known.series, known.first + known.days)
+    first[first == never] = closed
+    end = np.where(end == -never, first, end)
+    return Extents(first, end, _from_archive(shard))
 
 
-def _extent(
-    series: Series, known: list[DayRun], wanted: Wanted | None, now_ms: int
-) -> tuple[date, date]:
-    closed = closed_end(series.interval, now_ms)
-    starts = [wanted.start] if wanted else []
-    ends = [min(closed, wanted.end or closed)] if wanted else []
-    first = min([*starts, *(run.first for run in known)], default=closed)
-    return first, max([*ends, *(run.end for run in known)], default=first)
+def _from_archive(shard: Holdings) -> Any:
+    """Return which series are judged by the archive.
 
-
-def _best_known(known: list[DayRun]) -> str:
-    """A series nobody asks for any more is judged by the source most of it came from."""
-    counts: dict[str, int] = {}
-    for run in known:
-        for source, rows in run.facts.sources:
-            counts[source] = counts.get(source, 0) + rows * run.days
-    return max(counts, key=lambda source: counts[source], default="")
-
-
-def _tile(
-    known: list[DayRun], first: date, end: date
-) -> Iterator[tuple[date, int, DayFacts | None]]:
-    at = first
-    for run in known:
-        if run.first > at:
-            yield at, (run.first - at).days, None
-        yield run.first, run.days, run.facts
-        at = run.end
-    if at < end:
-        yield at, (end - at).days, None
-
-
-def _alike(series: Series, first: date, days: int, now_ms: int) -> Iterator[tuple[date, int]]:
-    """Split a run where days of equal facts may differ in what is expected or still awaited."""
-    if not series.interval.is_intraday:
-        yield from ((first + number * ONE_DAY, 1) for number in range(days))
-        return
-    # The archive is still awaited from this day on.
-    awaited = day_of(now_ms - archive_final_ms(series.interval, day_of(0))) + ONE_DAY
-    settled = max(0, min(days, (awaited - first).days))
-    if settled:
-        yield first, settled
-    if settled < days:
-        yield first + settled * ONE_DAY, days - settled
-
-
-def _find_gaps(series: Series, runs: Iterable[StateRun]) -> Iterator[Gap]:
-    """Yield the absent stretches ascending; neighbours of one kind are one gap across days."""
-    daily = _daily_gaps(series, runs)
-    pending = next(daily, None)
-    if pending is None:
-        return
-    for gap in daily:
-        joined = _join(pending, gap)
-        if joined is None:
-            yield pending
-        pending = joined or gap
-    yield pending
-
-
-def _daily_gaps(series: Series, runs: Iterable[StateRun]) -> Iterator[Gap]:
-    for run in runs:
-        if not (run.state.is_gap or run.state is DayState.EXPLAINED):
-            continue
-        facts = run.facts or DayFacts()
-        for span in _absent_spans(series, run):
-            yield Gap(
-                span,
-                count_open_times(series.interval, span),
-                run.state.is_gap,
-                facts.attempts,
-                facts.asked_ms,
-                facts.reason or ("never asked for" if run.facts is None else ""),
-            )
-
-
-def _absent_spans(series: Series, run: StateRun) -> Iterator[TimeRange]:
-    if series.interval.is_intraday and not (run.facts and run.facts.absent):
-        # Whole days: years that were never asked for are one stretch, not thousands.
-        yield span_of_days(run.first, run.end)
-        return
-    for number in range(run.days):
-        yield from absent_ranges(run.facts, series.interval, run.first + number * ONE_DAY)
-
-
-def _join(one: Gap, next_one: Gap) -> Gap | None:
-    """Return both as one gap, or None when they do not touch or are of different kinds."""
-    if one.span.end_ms != next_one.span.start_ms or one.is_open != next_one.is_open:
-        return None
-    return Gap(
-        TimeRange(one.span.start_ms, next_one.span.end_ms),
-        one.missing_rows + next_one.missing_rows,
-        one.is_open,
-        max(one.attempts, next_one.attempts),
-        max(one.asked_ms, next_one.asked_ms),
-        one.reason or next_one.reason,
+    One that nobody asks for any more is judged by the source most of it came from.
+    """
+    most = _most_of(shard) if None in shard.wanted else {}
+    return np.array(
+        [
+            (wanted.best_source if wanted else most.get(place)) == ARCHIVE
+            for place, wanted in enumerate(shard.wanted)
+        ],
+        dtype=bool,
     )
+
+
+def _most_of(shard: Holdings) -> Mapping[int, str]:
+    """Return the source of most klines of each series; of equals, the one that came first."""
+    counted = pc.greater(pc.list_value_length(shard.rows["source_rows"]), 0)
+    rows, owners = shard.rows.filter(counted), shard.owners[counted.to_numpy()]
+    run = pc.list_parent_indices(rows["source_rows"]).to_numpy()
+    a_day = pc.list_flatten(rows["source_rows"]).to_numpy()
+    counts = pa.table(
+        {
+            "series": owners[run],
+            "source": pc.list_flatten(pc.split_pattern(rows["sources"].cast(pa.string()), "+")),
+            "rows": a_day * rows["days"].to_numpy()[run],
+            "place": np.arange(len(run)),
+        }
+    )
+    sums = (
+        counts.group_by(["series", "source"])
+        .aggregate([("rows", "sum"), ("place", "min")])
+        .sort_by([("rows_sum", "ascending"), ("place_min", "descending")])
+    )
+    # The last of a series stays: the one with most.
+    return dict(zip(sums["series"].to_pylist(), sums["source"].to_pylist(), strict=True))

@@ -1,28 +1,33 @@
 """What the lake is asked to hold, kept in the lake so that its views need nothing else.
 
-A copy of the configuration's feeds, replaced by every command that fetches. The configuration
-itself belongs to `catalog`.
+A copy of the configuration's feeds, replaced by every command that fetches. What the
+configuration may say belongs to `catalog`.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from crypto_data.catalog.configuration import Catalog
 from crypto_data.errors import LakeDamaged, UsageError
 from crypto_data.lake.layout import FEEDS
-from crypto_data.lake.part import replace_file
+from crypto_data.lake.part import damaged, is_refused, replace_file
 from crypto_data.series import Series
+
+log = logging.getLogger("crypto_data.lake")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """From when, until when and from which best source a series is wanted."""
+    """From when, until when and from which best source a series is wanted, and by which feed."""
 
     start: date
     end: date | None
     best_source: str
+    feed: str = ""  # lakes of the first version do not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,23 @@ class Wishes:
 
     series: Mapping[Series, Wanted]
     clock_ahead_ms: int = 0
+
+
+def wanted_series(catalog: Catalog) -> dict[Series, Wanted]:
+    """Return from when, until when and from where each configured series is wanted."""
+    return {
+        series: Wanted(feed.start, feed.end, feed.sources[0], feed.name)
+        for series, feed in catalog.all_series().items()
+    }
+
+
+def current_wishes(catalog: Catalog) -> Wishes:
+    """Return what the configuration asks of its lake, with the clock that was last measured.
+
+    Raises:
+        LakeDamaged: the system does not let us read when it was measured.
+    """
+    return Wishes(wanted_series(catalog), read_wishes(catalog.lake).clock_ahead_ms)
 
 
 def write_wishes(root: Path, wishes: Wishes) -> None:
@@ -45,6 +67,7 @@ def write_wishes(root: Path, wishes: Wishes) -> None:
             wanted.start.isoformat(),
             wanted.end.isoformat() if wanted.end else None,
             wanted.best_source,
+            wanted.feed,
         ]
         for series, wanted in sorted(wishes.series.items())
     }
@@ -58,24 +81,40 @@ def write_wishes(root: Path, wishes: Wishes) -> None:
 def read_wishes(root: Path) -> Wishes:
     """Return what the lake is asked to hold; nothing when it was never asked.
 
+    Nothing, and a warning, when the file is damaged: it is a copy of the configuration, which the
+    next command that fetches replaces.
+
+    Raises:
+        LakeDamaged: the system does not let us read it.
+    """
+    path = root / FEEDS
+    try:
+        return parse_wishes(path)
+    except LakeDamaged as error:
+        if is_refused(error.__cause__):
+            raise
+        log.warning("%s; taken as empty until the next command that fetches", error)
+        return Wishes({})
+
+
+def parse_wishes(path: Path) -> Wishes:
+    """Return what a file of wishes says; nothing when there is none.
+
     Raises:
         LakeDamaged: the file is there and cannot be read.
     """
-    path = root / FEEDS
     try:
         content = json.loads(path.read_bytes())
         return Wishes(
             {
                 Series.parse(name): Wanted(
-                    date.fromisoformat(start), date.fromisoformat(end) if end else None, best
+                    date.fromisoformat(start), date.fromisoformat(end) if end else None, *rest
                 )
-                for name, (start, end, best) in content["series"].items()
+                for name, (start, end, *rest) in content["series"].items()
             },
-            content["clock_ahead_ms"],
+            int(content["clock_ahead_ms"]),
         )
     except FileNotFoundError:
         return Wishes({})
-    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-        raise LakeDamaged(
-            str(path), f"cannot be read ({error}). Delete it: the next backfill writes it anew"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+        raise damaged(path, error) from error

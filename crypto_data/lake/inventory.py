@@ -1,67 +1,101 @@
-"""The views `klines`, `inventory`, `coverage` and `gaps`, in DuckDB, from the lake alone.
+"""The views over a lake (`views.VIEWS`) in DuckDB, from a census and the klines alone.
 
 The only module that speaks to DuckDB. What a day's state is, is judged by `lake.census`.
 """
 
 import contextlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from crypto_data.errors import UsageError
-from crypto_data.lake.census import SeriesCensus, take_census
-from crypto_data.lake.feeds import Wishes
-from crypto_data.lake.layout import DATABASE
+from crypto_data.errors import LakeDamaged, UsageError
+from crypto_data.lake.census import Census, take_census
+from crypto_data.lake.layout import DATABASE, find_parts
 from crypto_data.lake.part import sync_folder, temporary_of, writing
-from crypto_data.lake.views import COVERAGE, GAPS, INVENTORY, TABLES, VIEWS, klines_view, literal
+from crypto_data.lake.views import (
+    STATEMENTS,
+    VIEWS,
+    empty_klines_view,
+    klines_view,
+    literal,
+    tables_of,
+)
 from crypto_data.selection import Selection
 
 # Files of the newest DuckDB could not be opened by older shells and viewers.
 STORAGE_VERSION = "v1.5.0"
 
 
-def open_views(
-    root: Path, local_ms: int, wishes: Wishes | None = None
-) -> duckdb.DuckDBPyConnection:
-    """Return an in-memory connection with the four views over the lake as it is now.
+# Further views: their names, and the rows of each.
+Extra = Mapping[str, pa.Table]
+
+
+def open_views(root: Path, census: Census, extra: Extra | None = None) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory connection with the views over a lake.
 
     Args:
-        root: The lake.
-        local_ms: This machine's clock, UTC epoch milliseconds.
-        wishes: What the lake is asked to hold; None for what stands in the lake.
+        root: The lake, whose klines are read as they are when a statement asks for them.
+        census: How it stands.
+        extra: Further views.
 
     Raises:
-        LakeDamaged: a file of the lake cannot be read.
+        LakeDamaged: DuckDB cannot read a file whose footer looked sound.
     """
-    connection = _connect(":memory:")
-    _define_views(connection, root, take_census(root, local_ms, wishes))
+    connection = _open_figures(census, extra)
+    _define_klines(connection, root, census)
     return connection
 
 
-# The columns of each view that say when a row begins and ends; an inventory row has no day.
-_DAYS = {"coverage": ("day", "day + 1"), "gaps": ("gap_start", "gap_end"), "inventory": None}
+def _open_figures(census: Census, extra: Extra | None) -> duckdb.DuckDBPyConnection:
+    """Return a connection with all views but `klines`, which looks for every file of the lake."""
+    connection = _connect(":memory:")
+    for name, table in (tables_of(census) | dict(extra or {})).items():
+        connection.register(name, table)  # not copied, which costs more than most queries
+    for statement in STATEMENTS:
+        connection.execute(statement)
+    return connection
+
+
+def _define_klines(connection: duckdb.DuckDBPyConnection, root: Path, census: Census) -> None:
+    if not any(census.held["files"].to_pylist()):
+        connection.execute(empty_klines_view())
+        return
+    try:
+        connection.execute(klines_view(root))
+    except duckdb.Error as error:
+        if not census.faults:
+            _blame_files(root, census, error)
+            raise
+        # The file that DuckDB takes the columns from is one of those: it is given another first.
+        broken = {fault.path for fault in census.faults}
+        files = sorted((part.path for part in find_parts(root)), key=lambda one: str(one) in broken)
+        has_readable = bool(files) and str(files[0]) not in broken
+        connection.execute(
+            klines_view(root, files) if has_readable else empty_klines_view(str(census.faults[0]))
+        )
+
+
+# The columns of each view that say when a row begins and ends; the rows of the others have no day.
+_DAYS = {
+    "coverage": ("day", "day + 1"),
+    "gaps": ("gap_start", "gap_end"),
+    "corrections": ("day", "day + 1"),
+}
 
 
 def read_view(
-    root: Path,
-    local_ms: int,
-    view: str,
-    selection: Selection,
-    wishes: Wishes | None = None,
+    census: Census, view: str, selection: Selection, extra: Extra | None = None
 ) -> pa.Table:
-    """Return the rows of `inventory`, `coverage` or `gaps`, ordered by series and time.
-
-    Raises:
-        LakeDamaged: a file of the lake cannot be read.
-    """
+    """Return the chosen rows of any view but `klines`, ordered by series and time."""
     conditions, values = _conditions(view, selection)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     query = f"SELECT * FROM {view} {where} ORDER BY ALL"  # noqa: S608 - names are ours, values bound
-    with contextlib.closing(open_views(root, local_ms, wishes)) as connection:
+    with contextlib.closing(_open_figures(census, extra)) as connection:
         return connection.sql(query, params=values).to_arrow_table()
 
 
@@ -78,7 +112,7 @@ def _conditions(view: str, selection: Selection) -> tuple[list[str], list[Any]]:
             conditions.append(f"list_contains(?, {column})")
             values.append(list(names))
     for bound, operator, position in ((selection.start, ">", 1), (selection.end, "<", 0)):
-        columns = _DAYS[view]
+        columns = _DAYS.get(view)
         if bound and columns:
             conditions.append(f"{columns[position]} {operator} ?")
             values.append(bound)
@@ -86,7 +120,7 @@ def _conditions(view: str, selection: Selection) -> tuple[list[str], list[Any]]:
 
 
 def run_statement(
-    root: Path, local_ms: int, statement: str, wishes: Wishes | None = None
+    root: Path, census: Census, statement: str, extra: Extra | None = None
 ) -> pa.Table:
     """Run one SELECT of a user on the views and return its result.
 
@@ -94,16 +128,46 @@ def run_statement(
 
     Raises:
         UsageError: it is not one SELECT, or DuckDB refuses it; the message is DuckDB's.
+        LakeDamaged: it reads klines of a file that cannot be read.
     """
-    with contextlib.closing(open_views(root, local_ms, wishes)) as connection:
+    with contextlib.closing(open_views(root, census, extra)) as connection:
         try:
             _check_is_one_select(connection, statement)
             _shut_in(connection, root)
             return connection.sql(statement).to_arrow_table()
         except duckdb.Error as error:
+            _blame_files(root, census, error)
+            names = ", ".join((*VIEWS, *(extra or {})))
             raise UsageError(
-                f"the statement was refused: {error}\nThe views are {', '.join(VIEWS)}."
+                f"the statement was refused: {error}\nThe views are {names}."
             ) from error
+
+
+# How DuckDB says that the klines are to blame, not the statement: it may name the file.
+_READING = re.compile(
+    r'(?:Failed to read|Could not read enough bytes from) file "([^"]+)"|might be corrupted()'
+)
+
+
+def _blame_files(root: Path, census: Census, error: duckdb.Error) -> None:
+    """Raise where DuckDB stumbled over a file of the lake.
+
+    Raises:
+        LakeDamaged: it did; the message names the file, or the folder if DuckDB does not.
+    """
+    said = str(error)
+    for fault in census.faults:
+        if "/".join(Path(fault.path).parts[-2:]) in said:
+            raise LakeDamaged(
+                fault.path, f"cannot be read ({fault.why}); run: crypto-data repair"
+            ) from error
+    found = _READING.search(said)
+    if found or type(error) is duckdb.Error:  # a bare one comes from reading a torn footer
+        path = (found and found[1]) or root / "klines"
+        raise LakeDamaged(
+            str(path),
+            f"klines cannot be read ({' '.join(said.split())}); run: crypto-data health --verify",
+        ) from error
 
 
 def _check_is_one_select(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
@@ -124,14 +188,21 @@ def _shut_in(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def rebuild_database(root: Path, local_ms: int) -> Path:
+def rebuild_database(
+    root: Path, local_ms: int, extra: Callable[[Census], Extra] = lambda _census: {}
+) -> Path:
     """Build `lake.duckdb` anew beside the old one and put it in its place; return its path.
 
     Its `klines` view reads the files as they are when it is asked; the other views say how the
     lake stood when it was built. A reader that has the old file open keeps it.
 
+    Args:
+        root: The lake.
+        local_ms: This machine's clock, UTC epoch milliseconds.
+        extra: What further views there are.
+
     Raises:
-        LakeDamaged: a file of the lake cannot be read.
+        LakeDamaged: what the lake is asked to hold is there and cannot be read.
         LakeNotWritable: no space or no permission; the old database is untouched.
     """
     path = root / DATABASE
@@ -143,7 +214,7 @@ def rebuild_database(root: Path, local_ms: int) -> Path:
             # A killed process of the same number may have left one, and DuckDB would go on in it.
             temporary.unlink(missing_ok=True)
             with contextlib.closing(_connect(str(temporary))) as connection:
-                _define_views(connection, root, census)
+                _fill(connection, root, census, extra(census))
                 # Closing would do it too, and keep to itself that the disk is full.
                 connection.execute("CHECKPOINT")
             _check_views(temporary)
@@ -160,7 +231,7 @@ def rebuild_database(root: Path, local_ms: int) -> Path:
 def _check_views(path: Path) -> None:
     """Open a database that was just built, ask its views for nothing, and flush it."""
     with contextlib.closing(duckdb.connect(str(path), read_only=True)) as connection:
-        for view in ("inventory", "coverage", "gaps"):
+        for view in VIEWS[1:]:  # klines are not the database's
             connection.sql(f"SELECT * FROM {view} LIMIT 0").fetchall()  # noqa: S608 - ours
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -179,12 +250,11 @@ def _connect(database: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _define_views(
-    connection: duckdb.DuckDBPyConnection, root: Path, census: Sequence[SeriesCensus]
-) -> None:
-    for name, make in TABLES.items():
-        connection.register("incoming", make(census))
+def _fill(connection: duckdb.DuckDBPyConnection, root: Path, census: Census, extra: Extra) -> None:
+    for name, table in (tables_of(census) | dict(extra)).items():
+        connection.register("incoming", table)
         connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")  # noqa: S608 - ours
         connection.unregister("incoming")
-    for view in (klines_view(root, any(one.files for one in census)), GAPS, COVERAGE, INVENTORY):
-        connection.execute(view)
+    for statement in STATEMENTS:
+        connection.execute(statement)
+    _define_klines(connection, root, census)

@@ -6,10 +6,13 @@ Paths only. Reading and writing them belongs to `lake.part` and `lake.store`.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from crypto_data.errors import UsageError
-from crypto_data.partitions import period_days
+from crypto_data.intervals import Period
+from crypto_data.partitions import name_of_period, period_days
 from crypto_data.series import Series
 
 # Folders beside `klines` start with an underscore: readers of hive data pass over them.
@@ -23,6 +26,10 @@ HISTORY = "_history.json"
 ALERTS = "_alerts"
 FEEDS = "_feeds.json"
 DATABASE = "lake.duckdb"
+
+
+_STAMP = "%Y%m%dT%H%M%S.%f"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def klines_glob(root: Path) -> str:
@@ -48,6 +55,27 @@ def lock_path(root: Path, series: Series, period: str) -> Path:
 def quarantine_path(root: Path, series: Series, period: str) -> Path:
     """Return the file that holds the rows of a period which broke a rule."""
     return root / QUARANTINE / _hive(series) / f"{period}.parquet"
+
+
+def superseded_path(root: Path, series: Series, period: str, at_ms: int) -> Path:
+    """Return where the file of a period is kept that was replaced by other values at an instant."""
+    return root / SUPERSEDED / _hive(series) / f"{period}.{stamp(at_ms)}.parquet"
+
+
+def stamp(at_ms: int) -> str:
+    """Return an instant (UTC epoch milliseconds) as names carry it: `20240307T021000.123Z`."""
+    moment = _EPOCH + timedelta(milliseconds=at_ms)
+    return f"{moment.strftime(_STAMP)[:-3]}Z"
+
+
+def stamped_ms(text: str) -> int:
+    """Return the instant of `stamp`, UTC epoch milliseconds.
+
+    Raises:
+        ValueError: the text is no stamp.
+    """
+    moment = datetime.strptime(text.removesuffix("Z"), _STAMP).replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def scratch_folder(path: Path) -> Path:
@@ -89,10 +117,16 @@ def find_parts(root: Path) -> Iterator[Part]:
 
     Temporary and foreign files are passed over; `health` names them.
     """
+    for folder, series in find_series(root):
+        yield from parts_in(folder, series)
+
+
+def find_series(root: Path) -> Iterator[tuple[Path, Series]]:
+    """Yield the folder of every series of the lake, ordered by path; foreign ones are left out."""
     for folder in _series_folders(root / "klines"):
-        series = _series_of(folder)
+        series = series_of(folder)
         if series is not None:
-            yield from parts_in(folder, series)
+            yield folder, series
 
 
 def parts_in(folder: Path, series: Series) -> Iterator[Part]:
@@ -102,8 +136,8 @@ def parts_in(folder: Path, series: Series) -> Iterator[Part]:
     except FileNotFoundError:
         return
     for name in names:
-        period, dot, ending = name.partition(".")
-        if dot and ending == "parquet" and _is_period(period):
+        period = period_of_file(name, series.interval.period)
+        if period:
             yield Part(series, period, folder / name)
 
 
@@ -122,20 +156,34 @@ def _folders_in(folder: Path) -> list["os.DirEntry[str]"]:
         return []
 
 
-def _series_of(folder: Path) -> Series | None:
+def series_of(folder: Path) -> Series | None:
     """Return the series a folder is named after; None for a foreign folder."""
     keys = dict(part.partition("=")[::2] for part in folder.parts[-4:])
     try:
-        return Series.parse(
+        series = Series.parse(
             f"{keys['exchange']}/{keys['market']}/{keys['symbol']}/{keys['interval']}"
         )
     except (KeyError, UsageError):
         return None
+    return series if _hive(series).parts == folder.parts[-4:] else None
 
 
-def _is_period(text: str) -> bool:
+@cache
+def period_of_file(name: str, length: Period) -> str:
+    """Return the period a file is named after; `""` when it is no file of such a length."""
+    period, dot, ending = name.partition(".")
+    if not dot or ending != "parquet":
+        return ""
     try:
-        period_days(text)
+        first, _ = period_days(period)
     except ValueError:
-        return False
-    return True
+        return ""
+    return period if name_of_period(length, first) == period else ""
+
+
+def owner_of(path: Path) -> str:
+    """Return what a klines file holds by its place, `binance/spot/BTCUSDT/1h 2024`; else `""`."""
+    if len(path.parents) <= _DEPTH or path.parents[_DEPTH - 1].name != "klines":
+        return ""
+    exchange, market, interval, symbol = (part.partition("=")[2] for part in path.parts[-5:-1])
+    return f"{exchange}/{market}/{symbol}/{interval} {path.stem}"

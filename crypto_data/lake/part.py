@@ -5,6 +5,7 @@ flushed too: a reader sees the old file or the new one, after a power cut as wel
 """
 
 import contextlib
+import errno
 import os
 import threading
 import zlib
@@ -24,17 +25,27 @@ from crypto_data.lake.corrections import (
     decode_corrections,
     encode_corrections,
 )
-from crypto_data.lake.layout import scratch_folder
+from crypto_data.lake.layout import owner_of, scratch_folder
 from crypto_data.lake.ledger import KEY, DayRun, decode, encode
 from crypto_data.schema import KLINES
 
 TEMPORARY = ".tmp"
+REPAIR = "run: crypto-data repair"
 SUM_KEY = b"crypto_data.crc32"
+OWNER_KEY = b"crypto_data.series"
 OPEN_TIME_COLUMN = KLINES.get_field_index("open_time")
 EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FLOATS = [field.name for field in KLINES if field.type == pa.float64()]
 _INTEGERS = ["open_time", "close_time", "trade_count"]
+
+
+class NotOurs(ValueError):
+    """A readable Parquet file that no commit of ours can have written at its place."""
+
+
+# What reading a file of another form, a torn or a flipped one, may raise.
+UNREADABLE = (OSError, pa.ArrowException, ValueError, KeyError, TypeError, OverflowError)
 
 
 def read_rows(path: Path) -> pa.Table:
@@ -44,12 +55,14 @@ def read_rows(path: Path) -> pa.Table:
         LakeDamaged: the file is there and cannot be read.
     """
     try:
-        return pq.read_table(
-            path, schema=KLINES, partitioning=None, page_checksum_verification=True
-        ).replace_schema_metadata()
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_columns(file)
+            rows = file.read().replace_schema_metadata()
+            rows.validate(full=True)  # page headers have no checksum
+            return rows
     except FileNotFoundError:
         return KLINES.empty_table()
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
 
 
@@ -72,15 +85,17 @@ def read_footer(path: Path) -> Footer:
     """
     try:
         with pq.ParquetFile(path) as file:
+            _check_columns(file)
             metadata = file.metadata
             texts = metadata.metadata or {}
+            _check_owner(path, texts)
             _check_sum(texts)
             runs = decode(texts[KEY])
             corrections = decode_corrections(texts.get(CORRECTIONS_KEY, b""))
-            extents = [_extent(metadata.row_group(n)) for n in range(metadata.num_row_groups)]
+            extents = [_extent(metadata, number) for number in range(metadata.num_row_groups)]
     except FileNotFoundError:
         return Footer()
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
     held = [extent for extent in extents if extent]
     return Footer(
@@ -90,6 +105,21 @@ def read_footer(path: Path) -> Footer:
         held[-1][1] if held else None,
         corrections,
     )
+
+
+def _check_columns(file: pq.ParquetFile) -> None:
+    """Refuse columns that are not those of klines: one that is not there would read as null."""
+    if not file.schema_arrow.equals(KLINES):
+        raise NotOurs("its columns are not those of klines")
+
+
+def _check_owner(path: Path, texts: Mapping[bytes, bytes]) -> None:
+    """Refuse a file without a ledger, and one that was copied to the place of another."""
+    if KEY not in texts:
+        raise NotOurs("it holds no ledger of ours")
+    holds, place = texts.get(OWNER_KEY, b"").decode(), owner_of(path)
+    if holds and place and holds != place:
+        raise NotOurs(f"it holds {holds}")
 
 
 def _check_sum(texts: Mapping[bytes, bytes]) -> None:
@@ -106,12 +136,27 @@ def _sum(ledger: bytes, corrections: bytes) -> int:
     return zlib.crc32(corrections, zlib.crc32(ledger))
 
 
-def _extent(group: pq.RowGroupMetaData) -> tuple[int, int] | None:
+def _extent(metadata: pq.FileMetaData, number: int) -> tuple[int, int] | None:
     """Return the first and last open time of a row group by its statistics, epoch ms."""
-    if not group.num_rows:
+    if not metadata.row_group(number).num_rows:
         return None
-    statistics = group.column(OPEN_TIME_COLUMN).statistics
+    statistics = read_statistics(metadata, number, OPEN_TIME_COLUMN)
+    if statistics is None or not statistics.has_min_max:
+        raise ValueError("its footer does not say from when to when it reaches")
     return _epoch_ms(statistics.min), _epoch_ms(statistics.max)
+
+
+def read_statistics(metadata: pq.FileMetaData, number: int, place: int) -> pq.Statistics | None:
+    """Return what a footer states of one column of a row group.
+
+    Raises:
+        ValueError: it contradicts itself.
+    """
+    column = metadata.row_group(number).column(place)
+    if column.physical_type != metadata.schema.column(place).physical_type:
+        # Arrow 26 would end the whole process over it.
+        raise ValueError("its footer gives a column two types")
+    return column.statistics
 
 
 def _epoch_ms(moment: datetime) -> int:
@@ -120,11 +165,19 @@ def _epoch_ms(moment: datetime) -> int:
 
 def damaged(path: Path, error: Exception) -> LakeDamaged:
     """Return the error for a file that is there and cannot be read."""
-    return LakeDamaged(
-        str(path),
-        f"cannot be read ({' '.join(str(error).split())}). "
-        "Move the file away and run: crypto-data backfill",
-    )
+    words = " ".join(str(error).split()) or type(error).__name__
+    remedy = "permit reading it, or mend the disk" if is_refused(error) else REPAIR
+    return LakeDamaged(str(path), f"cannot be read ({words}); {remedy}")
+
+
+def why_damaged(error: LakeDamaged) -> str:
+    """Return what was wrong with the content, in the words of who found it."""
+    return " ".join(str(error.__cause__ or error.detail).split())
+
+
+def is_refused(error: BaseException | None) -> bool:
+    """Return whether the operating system would not let us read: the content may well be good."""
+    return isinstance(error, OSError) and error.errno not in {None, errno.EISDIR, errno.ENOTDIR}
 
 
 def write_part(
@@ -138,7 +191,7 @@ def write_part(
     Raises:
         LakeNotWritable: no space, read-only, no permission; the old file is untouched.
     """
-    texts = {KEY: encode(ledger)}
+    texts = {KEY: encode(ledger), OWNER_KEY: owner_of(path).encode()}
     if corrections:
         texts[CORRECTIONS_KEY] = encode_corrections(corrections)
     texts[SUM_KEY] = str(_sum(texts[KEY], texts.get(CORRECTIONS_KEY, b""))).encode()

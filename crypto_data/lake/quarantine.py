@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crypto_data.lake.part import damaged, encode_table, replace_file
+from crypto_data.lake.part import UNREADABLE, damaged, encode_table, replace_file
 from crypto_data.schema import FETCHED
 
 QUARANTINED = FETCHED.append(pa.field("rule", pa.string()))
@@ -30,7 +30,7 @@ def keep_aside(path: Path, tables: Sequence[pa.Table]) -> int:
     tables = [table for table in tables if table.num_rows]
     if not tables:
         return 0
-    kept = [_read(path)] if path.exists() else []
+    kept = [read_quarantined(path)] if path.exists() else []
     together = pa.concat_tables([*kept, *(table.cast(QUARANTINED) for table in tables)])
     distinct = together.group_by(together.column_names, use_threads=False).aggregate([])
     rows = distinct.slice(max(0, distinct.num_rows - KEPT_ROWS))
@@ -39,8 +39,15 @@ def keep_aside(path: Path, tables: Sequence[pa.Table]) -> int:
     return replace_file(path, encode_table(rows.select(QUARANTINED.names)))
 
 
-def _read(path: Path) -> pa.Table:
+def read_quarantined(path: Path) -> pa.Table:
+    """Return the rows of a quarantine file, `QUARANTINED`.
+
+    Raises:
+        LakeDamaged: it cannot be read.
+    """
     try:
-        return pq.read_table(path, schema=QUARANTINED, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
+        return pq.read_table(
+            path, schema=QUARANTINED, partitioning=None, page_checksum_verification=True
+        )
+    except UNREADABLE as error:
         raise damaged(path, error) from error

@@ -4,8 +4,7 @@ What the sources said comes in as a `Harvest`; what each day is, is judged by `c
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -13,40 +12,43 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
 from crypto_data.coverage import ARCHIVE, DayFacts, find_gaps, split_by_life
-from crypto_data.errors import LakeBusy
+from crypto_data.errors import LakeDamaged
 from crypto_data.harvest import AskedDay, Harvest
 from crypto_data.intervals import TimeRange
-from crypto_data.lake.layout import lock_path, part_path, parts_in, quarantine_path, series_folder
+from crypto_data.lake.corrections import Correction, find_corrections
+from crypto_data.lake.layout import part_path, parts_in, quarantine_path, series_folder
 from crypto_data.lake.ledger import Ledger, to_ledger
+from crypto_data.lake.locking import locked
 from crypto_data.lake.merge import merge, rows_of_days
 from crypto_data.lake.part import (
+    is_refused,
     leftovers_of,
-    make_folder,
     read_footer,
     read_rows,
+    why_damaged,
     write_part,
     writing,
 )
 from crypto_data.lake.quarantine import keep_aside
+from crypto_data.lake.set_aside import SetAside, put_aside
+from crypto_data.lake.superseded import keep_superseded
 from crypto_data.partitions import day_range, day_start_ms, period_days, periods_of
 from crypto_data.schema import empty_klines, epoch_ms
 from crypto_data.series import Series
 from crypto_data.validation import cut, is_on_grid
-
-LOCK_SECONDS = 300.0
 
 log = logging.getLogger("crypto_data.lake")
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a commit did: the ledger of the file as it is now, and the bytes it wrote."""
+    """What a commit did: the ledger of the file as it is now, bytes it wrote, days it corrected."""
 
     ledger: Ledger
     bytes_written: int
+    corrections: tuple[Correction, ...] = ()
 
 
 class Lake:
@@ -88,7 +90,8 @@ class Lake:
         """Merge a harvest into one file and record how each of its days was answered.
 
         Rows of a worse source never replace those of a better one. Nothing is written when
-        nothing changed.
+        nothing changed. Before other values replace klines that were there, the file is kept in
+        `_superseded`, and the day is told as corrected.
 
         Args:
             series: What the rows are.
@@ -101,36 +104,76 @@ class Lake:
             LakeNotWritable: no space or no permission; the old file is untouched.
         """
         path = part_path(self.root, series, period)
-        with self._locked(series, period):
-            aside = quarantine_path(self.root, series, period)
+        with locked(self.root, series, period):
             _sweep(path)
-            _sweep(aside)
-            stored, known = read_rows(path), self.period_ledger(series, period)
+            _sweep(quarantine_path(self.root, series, period))
+            stored, footer = read_rows(path), read_footer(path)
+            known = to_ledger(footer.runs)
             doubtful = [day for day, facts in known.items() if facts.doubtful]
             rows = merge(stored, harvest.offers, harvest.ranking, doubtful)
             changed = not rows.equals(stored)
             ledger = known | _judge_days(series, rows, known, harvest, stored if changed else None)
-            written = keep_aside(aside, harvest.quarantined)
+            written = self._quarantine(series, period, harvest)
+            corrections: tuple[Correction, ...] = ()
+            if changed and stored.num_rows:
+                found = find_corrections(stored, rows, harvest, known, ledger)
+                corrections = self._keep_superseded(series, period, found)
             if changed or ledger != known:
-                written += write_part(path, rows, ledger)
-        return Commit(ledger, written)
+                written += write_part(path, rows, ledger, (*footer.corrections, *corrections))
+        return Commit(ledger, written, corrections)
 
-    @contextmanager
-    def _locked(self, series: Series, period: str) -> Iterator[None]:
-        path = lock_path(self.root, series, period)
-        lock = FileLock(path, timeout=LOCK_SECONDS)
-        with writing(path):
-            make_folder(path.parent)
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise LakeBusy(
-                    str(path), "held by another process for five minutes; run the command again"
-                ) from error
+    def _quarantine(self, series: Series, period: str, harvest: Harvest) -> int:
+        """Write rows that broke a rule; a damaged file of such rows is set aside first."""
+        path = quarantine_path(self.root, series, period)
         try:
-            yield
-        finally:
-            lock.release()
+            return keep_aside(path, harvest.quarantined)
+        except LakeDamaged as error:
+            if is_refused(error.__cause__):
+                raise
+            self._put_aside(path, (series, period), harvest.asked_ms, error)
+        return keep_aside(path, harvest.quarantined)
+
+    def _keep_superseded(
+        self, series: Series, period: str, found: Sequence[Correction]
+    ) -> tuple[Correction, ...]:
+        """Keep the file that is about to be replaced, and note in the corrections where."""
+        if not found:
+            return ()
+        kept = keep_superseded(self.root, series, period, found[0].at_ms)
+        return tuple(replace(correction, superseded=kept) for correction in found)
+
+    def set_aside_damaged(self, series: Series, period: str, at_ms: int) -> SetAside | None:
+        """Move a file out of the lake whose content is damaged; its days are missing then.
+
+        Looks again, under the file's lock: None when there is nothing wrong, as when another
+        process has moved it.
+
+        Args:
+            series: What the file should hold.
+            period: Its name.
+            at_ms: The exchange's clock, UTC epoch milliseconds.
+
+        Raises:
+            LakeDamaged: the system does not let us read it, which is no damage; it is left.
+            LakeBusy, LakeNotWritable: it cannot be moved; it is left.
+        """
+        path = part_path(self.root, series, period)
+        with locked(self.root, series, period):
+            try:
+                read_footer(path)
+                read_rows(path)
+            except LakeDamaged as error:
+                if is_refused(error.__cause__):
+                    raise
+                return self._put_aside(path, (series, period), at_ms, error)
+        return None
+
+    def _put_aside(
+        self, path: Path, owner: tuple[Series, str], at_ms: int, error: LakeDamaged
+    ) -> SetAside:
+        moved = put_aside(self.root, path, owner=owner, at_ms=at_ms, why=why_damaged(error))
+        log.warning("%s: damaged (%s); moved to %s", moved.original, moved.why, moved.kept)
+        return moved
 
 
 def _overlaps(period: str, span: TimeRange) -> bool:

@@ -4,60 +4,16 @@ Text and Arrow only; running them belongs to `lake.inventory`.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from crypto_data.lake.census import SeriesCensus
+from crypto_data.lake.census import Census
 from crypto_data.lake.layout import klines_glob
-from crypto_data.schema import KLINES, TIME
-from crypto_data.series import Series
+from crypto_data.schema import KLINES
 
-VIEWS = ("klines", "inventory", "coverage", "gaps")
-
-_SERIES = [(name, pa.string()) for name in ("exchange", "market", "symbol", "interval")]
-_RUNS = pa.schema(
-    [
-        *_SERIES,
-        ("first_day", pa.date32()),
-        ("days", pa.int64()),
-        ("rows", pa.int64()),
-        ("expected", pa.int64()),
-        ("present", pa.int64()),
-        ("state", pa.string()),
-        ("source", pa.string()),
-        ("ingested_at", TIME),
-        ("attempts", pa.int64()),
-        ("last_attempt", TIME),
-        ("reason", pa.string()),
-        ("checksum", pa.string()),
-        ("address", pa.string()),
-        ("set_aside", pa.int64()),
-    ]
-)
-_GAPS = pa.schema(
-    [
-        *_SERIES,
-        ("gap_start", TIME),
-        ("gap_end", TIME),
-        ("missing_rows", pa.int64()),
-        ("state", pa.string()),
-        ("attempts", pa.int64()),
-        ("last_attempt", TIME),
-        ("reason", pa.string()),
-    ]
-)
-_HELD = pa.schema(
-    [
-        *_SERIES,
-        ("first_open", TIME),
-        ("last_open", TIME),
-        ("files", pa.int64()),
-        ("bytes", pa.int64()),
-    ]
-)
+VIEWS = ("klines", "inventory", "coverage", "gaps", "corrections")
 
 COVERAGE = """
 CREATE VIEW coverage AS
@@ -104,19 +60,47 @@ LEFT JOIN open_gaps USING (exchange, market, symbol, interval)
 """
 
 
-def klines_view(root: Path, has_files: bool) -> str:
-    """Return the statement that makes the view `klines`; typed and empty for an empty lake."""
-    columns = ", ".join(f'"{field.name}"' for field in KLINES)
-    keys = "exchange, market, symbol, interval"
-    if not has_files:
-        typed = ", ".join(f"NULL::{_duckdb_type(field.type)} AS {field.name}" for field in KLINES)
-        empty = ", ".join(f"NULL::VARCHAR AS {name}" for name, _ in _SERIES)
-        return f"CREATE VIEW klines AS SELECT {empty}, {typed} WHERE false"
-    pattern = klines_glob(literal(root)).replace("'", "''")
+GAPS = "CREATE VIEW gaps AS SELECT * FROM gaps_found"
+
+CORRECTIONS = "CREATE VIEW corrections AS SELECT * FROM corrections_made"
+
+# The statements that a census's tables are enough for.
+STATEMENTS = (GAPS, COVERAGE, INVENTORY, CORRECTIONS)
+
+
+def klines_view(root: Path, files: Sequence[Path] | None = None) -> str:
+    """Return the statement that makes the view `klines` over all files of the lake, or over some.
+
+    DuckDB reads the first file when the view is made: of `files`, that must be a readable one.
+    """
+    pattern = [klines_glob(literal(root))]
+    if files is not None:
+        pattern = [str(literal(root) / file.relative_to(root)) for file in files]
+    places = ", ".join("'" + one.replace("'", "''") + "'" for one in pattern)
     return (
-        f"CREATE VIEW klines AS SELECT {keys}, {columns} FROM "  # noqa: S608 - names are ours
-        f"read_parquet('{pattern}', hive_partitioning = true, hive_types_autocast = false)"
+        f"CREATE VIEW klines AS SELECT {', '.join((*_KEYS, *_COLUMNS))} FROM "  # noqa: S608 - names are ours
+        f"read_parquet([{places}], hive_partitioning = true, hive_types_autocast = false)"
     )
+
+
+def empty_klines_view(error: str = "") -> str:
+    """Return the statement that makes a typed view `klines` without rows.
+
+    Args:
+        error: What whoever asks for a kline is told; `""` where there is just none.
+    """
+    value = "error('" + error.replace("'", "''") + "')" if error else "NULL"
+    typed = [f"{value}::VARCHAR AS {name}" for name in _KEYS]
+    typed += [
+        f"{value}::{_duckdb_type(field.type)} AS {name}"
+        for field, name in zip(KLINES, _COLUMNS, strict=True)
+    ]
+    condition = f"{value} IS NOT NULL" if error else "false"
+    return f"CREATE VIEW klines AS SELECT {', '.join(typed)} WHERE {condition}"
+
+
+_KEYS = ("exchange", "market", "symbol", "interval")
+_COLUMNS = [f'"{field.name}"' for field in KLINES]
 
 
 def literal(folder: Path) -> Path:
@@ -132,84 +116,11 @@ def _duckdb_type(kind: pa.DataType) -> str:
     return "BIGINT" if pa.types.is_integer(kind) else "DOUBLE"
 
 
-def _names(series: Series) -> dict[str, Any]:
+def tables_of(census: Census) -> dict[str, pa.Table]:
+    """Return the tables that the views stand on, by the name that the statements use."""
     return {
-        "exchange": series.exchange,
-        "market": str(series.market),
-        "symbol": series.symbol,
-        "interval": str(series.interval),
+        "day_runs": census.runs,
+        "gaps_found": census.gaps,
+        "held": census.held,
+        "corrections_made": census.corrections,
     }
-
-
-def _time(epoch_ms: int | None) -> int | None:
-    return epoch_ms * 1000 if epoch_ms else None
-
-
-def _runs_table(census: Sequence[SeriesCensus]) -> pa.Table:
-    rows: list[dict[str, Any]] = []
-    for one in census:
-        names = _names(one.series)
-        for run in one.runs:
-            facts = run.facts
-            rows.append(
-                names
-                | {
-                    "first_day": run.first,
-                    "days": run.days,
-                    "rows": facts.rows + facts.off_grid if facts else 0,
-                    "present": facts.rows if facts else 0,
-                    "expected": run.expected,
-                    "state": str(run.state),
-                    "source": "+".join(name for name, _ in facts.sources) if facts else None,
-                    "ingested_at": _time(facts.ingested_ms) if facts else None,
-                    "attempts": facts.attempts if facts else 0,
-                    "last_attempt": _time(facts.asked_ms) if facts else None,
-                    "reason": facts.reason if facts else None,
-                    "checksum": facts.checksum if facts else None,
-                    "address": facts.address if facts else None,
-                    "set_aside": sum(count for _, count in facts.set_aside) if facts else 0,
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=_RUNS)
-
-
-def _gaps_table(census: Sequence[SeriesCensus]) -> pa.Table:
-    rows = [
-        _names(one.series)
-        | {
-            "gap_start": _time(gap.span.start_ms),
-            "gap_end": _time(gap.span.end_ms),
-            "missing_rows": gap.missing_rows,
-            "state": "open" if gap.is_open else "explained",
-            "attempts": gap.attempts,
-            "last_attempt": _time(gap.asked_ms),
-            "reason": gap.reason,
-        }
-        for one in census
-        for gap in one.gaps
-    ]
-    return pa.Table.from_pylist(rows, schema=_GAPS)
-
-
-def _held_table(census: Sequence[SeriesCensus]) -> pa.Table:
-    rows = [
-        _names(one.series)
-        | {
-            "first_open": _time(one.first_open_ms),
-            "last_open": _time(one.last_open_ms),
-            "files": one.files,
-            "bytes": one.bytes,
-        }
-        for one in census
-    ]
-    return pa.Table.from_pylist(rows, schema=_HELD)
-
-
-GAPS = "CREATE VIEW gaps AS SELECT * FROM gaps_found"
-
-# The tables under the views, by name.
-TABLES: Mapping[str, Callable[[Sequence[SeriesCensus]], pa.Table]] = {
-    "day_runs": _runs_table,
-    "gaps_found": _gaps_table,
-    "held": _held_table,
-}

@@ -6,12 +6,31 @@ import dagster as dg
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.orchestration.assets import build_assets
+from crypto_data.orchestration.checks import CensusResource, build_checks
+from crypto_data.orchestration.housekeeping import build_housekeeping
 from crypto_data.orchestration.io_manager import FailoverIOManager
 from crypto_data.orchestration.resources import LakeResource
+from crypto_data.orchestration.schedules import build_schedules
+from crypto_data.orchestration.sensors import build_sensors
 
 
 def build_definitions(catalog: Catalog) -> dg.Definitions:
-    """Return the definitions of one configuration.
+    """Return all definitions of one configuration."""
+    housekeeping, tidying = build_housekeeping(catalog)
+    return dg.Definitions.merge(
+        build_fetching(catalog),
+        dg.Definitions(
+            asset_checks=build_checks(catalog),
+            resources={"census": CensusResource(config=str(catalog.path))},
+            jobs=[housekeeping],
+            schedules=[*build_schedules(catalog), tidying],
+            sensors=build_sensors(catalog),
+        ),
+    )
+
+
+def build_fetching(catalog: Catalog) -> dg.Definitions:
+    """Return the assets of one configuration and what their runs need, without what looks on.
 
     Runs are executed in one process: the step itself works on many files side by side, and a
     process a step would cost three seconds each.

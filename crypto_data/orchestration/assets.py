@@ -13,13 +13,15 @@ from pydantic import Field
 
 from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.errors import LakeDamaged
-from crypto_data.ingest import DayReport, SeriesReport, ingest
+from crypto_data.harvest import Aim
+from crypto_data.ingest import ingest
 from crypto_data.intervals import Interval
 from crypto_data.orchestration import foreground
-from crypto_data.orchestration.names import SERIES_METADATA, asset_keys, output_name
+from crypto_data.orchestration.names import SERIES_METADATA, asset_keys, output_name, step_name
 from crypto_data.orchestration.resources import LakeResource
 from crypto_data.orchestration.runs import tag_run
 from crypto_data.partitions import ONE_DAY
+from crypto_data.reports import DayReport, SeriesReport
 from crypto_data.series import Series
 
 # So many days are named in an error; the rest is counted.
@@ -29,6 +31,11 @@ NAMED_DAYS = 20
 class FetchConfig(dg.Config):
     """What a run may choose for itself."""
 
+    aim: Aim = Field(
+        default=Aim.FILL,
+        description="What the run is for: fill every gap, mend those whose wait is over, repair "
+        "them from other sources first, or revise what the archive has changed.",
+    )
     parallel: int = Field(
         default=0,
         ge=0,
@@ -59,7 +66,7 @@ def _build_step(
     }
 
     @dg.multi_asset(
-        name=f"{feed.name}_{interval}",
+        name=step_name(feed, interval),
         outs={name: _asset_out(feed, series, keys[series]) for name, series in chosen.items()},
         can_subset=True,
         group_name=feed.name,
@@ -74,8 +81,8 @@ def _build_step(
             for name, series in chosen.items()
             if name in context.op_execution_context.selected_output_names
         }
-        tag_run(context, feed.name)
-        yield from _fetch(context, lake, selected, config.parallel or lake.threads)
+        tag_run(context, feed.name, config.aim)
+        yield from _fetch(context, lake, selected, config, feed.name)
 
     return fetch_klines
 
@@ -107,7 +114,8 @@ def _fetch(
     context: dg.AssetExecutionContext,
     lake: LakeResource,
     selected: Mapping[str, Series],
-    threads: int,
+    config: FetchConfig,
+    feed: str,
 ) -> Iterator[dg.Output[SeriesReport]]:
     """Fetch the run's days of the selected series side by side; report each as it is done.
 
@@ -116,26 +124,28 @@ def _fetch(
     """
     window = context.partition_time_window
     first, end = window.start.date(), window.end.date()
+    days = (end - first).days
     outputs = {series: name for name, series in selected.items()}
-    jobs = [lake.job(series, first, end) for series in selected.values()]
+    jobs = [lake.job(series, first, end, config.aim) for series in selected.values()]
     lake.remember_wishes()  # with the clock of the exchange that these jobs ask
     failed: list[SeriesReport] = []
     reports = ingest(
         lake.lake,
         jobs,
-        threads=threads,
+        threads=config.parallel or lake.threads,
         stop=foreground.stop,
         on_days=foreground.tell,
     )
     try:
         for report in reports:
-            if report.is_whole and len(report.days) == (end - first).days:
+            if config.aim is Aim.FILL and report.is_whole and len(report.days) == days:
                 yield _output(context, outputs[report.series], report)
             else:
                 _report_settled_days(context, outputs[report.series], report)
             if not report.is_whole:
                 failed.append(report)
         foreground.check_stop()
+        lake.note_pass(context.run.run_id, feed, config.aim, tuple(outputs), failed)
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         # Dagster calls a run canceled only where somebody asked for it; a signal is somebody.
         context.instance.report_run_canceling(context.run)
@@ -190,6 +200,8 @@ def day_metadata(report: DayReport) -> dict[str, Any]:
     }
     if report.failovers:
         shown["failover"] = report.failovers
+    if report.correction:
+        shown["correction"] = report.correction
     if report.set_aside:
         shown["set_aside"] = ", ".join(f"{rule}: {count}" for rule, count in report.set_aside)
     return shown

@@ -8,18 +8,17 @@ from functools import partial
 import dagster as dg
 
 from crypto_data.catalog.configuration import Catalog
-from crypto_data.ingest import DayReport, OnDays
-from crypto_data.orchestration.assembly import build_definitions
+from crypto_data.ingest import OnDays
+from crypto_data.orchestration.assembly import build_fetching
+from crypto_data.orchestration.errands import RANGE_END, RANGE_START
 from crypto_data.orchestration.foreground import listening, run_aside, stop
 from crypto_data.orchestration.instance import worker_tag
 from crypto_data.orchestration.names import asset_keys
 from crypto_data.orchestration.runs import failure_of
 from crypto_data.partitions import ONE_DAY
 from crypto_data.planning import RunPlan
+from crypto_data.reports import DayReport
 from crypto_data.series import Series
-
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 
 
 @dataclass(slots=True)
@@ -52,7 +51,8 @@ def run_backfill(
         parallel: Files fetched at once; 0 takes the number of the configuration.
         on_days: Told of every file's days as they are committed.
     """
-    job = build_definitions(catalog).resolve_implicit_global_asset_job_def()
+    # Without the checks: these would follow each run, and take longer than a day's klines.
+    job = build_fetching(catalog).resolve_implicit_global_asset_job_def()
     keys = asset_keys(catalog.all_series())
     result = BackfillResult()
     with listening(result.note), listening(on_days):
@@ -76,7 +76,7 @@ def _execute(
 ) -> dg.DagsterRun:
     """Execute one run to its end and return it as the storage has it."""
     steps = {
-        node.name: {"config": {"parallel": parallel}}
+        node.name: {"config": {"parallel": parallel, "aim": plan.aim.name}}
         for node in job.get_subset(asset_selection=set(chosen)).nodes
     }
     result = job.execute_in_process(

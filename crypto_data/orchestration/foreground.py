@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from crypto_data.ingest import DayReport, OnDays
+from crypto_data.ingest import OnDays
+from crypto_data.reports import DayReport
 from crypto_data.series import Series
 
 # Set by a signal handler: the step finishes the files in work, begins no other, and ends its run

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 
 from crypto_data.errors import Attempt, DataSourceError, UsageError
 from crypto_data.harvest import AskedDay, Harvest, Offer
-from crypto_data.ingest import SeriesReport, ingest
+from crypto_data.ingest import ingest
 from crypto_data.orchestration import foreground
 from crypto_data.orchestration.names import SERIES_METADATA
 from crypto_data.orchestration.resources import LakeResource
 from crypto_data.partitions import ONE_DAY, days_in, periods_of, span_of_days
+from crypto_data.reports import SeriesReport
 from crypto_data.schema import FETCHED
 from crypto_data.series import Series
 from crypto_data.validation import cut, validate

@@ -8,9 +8,15 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
+from crypto_data.catalog.configuration import Feed
+from crypto_data.intervals import Interval
 from crypto_data.series import Series
 
 SERIES_METADATA = "crypto_data/series"
+# A run carries one such tag for each feed it fetched for.
+FEED_TAG = "crypto_data_feed/"
+# What a run is for, a `harvest.Aim`.
+AIM_TAG = "crypto_data/aim"
 
 _REFUSED = re.compile(r"[^A-Za-z0-9_]")
 
@@ -41,3 +47,8 @@ def _key(series: Series, symbol: str) -> dg.AssetKey:
 def output_name(key: dg.AssetKey) -> str:
     """Return the name of a series' output within its step."""
     return "_".join(key.path[1:])
+
+
+def step_name(feed: Feed, interval: Interval) -> str:
+    """Return the name of the step that fetches a feed's series of one interval."""
+    return f"{feed.name}_{interval}"

@@ -5,7 +5,8 @@ The only Dagster module that reads the environment. Building sources belongs to
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,15 +14,24 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
+from crypto_data.alerts.delivery import DeliveryReport
 from crypto_data.catalog.configuration import Catalog, Feed, find_catalog, load_catalog
 from crypto_data.errors import UsageError
+from crypto_data.harvest import Aim
+from crypto_data.health import health_view
 from crypto_data.ingest import Job
-from crypto_data.lake.feeds import Wishes, write_wishes
+from crypto_data.lake.feeds import Wishes, read_wishes, wanted_series, write_wishes
+from crypto_data.lake.history import Pass, note_pass
 from crypto_data.lake.inventory import rebuild_database
+from crypto_data.lake.layout import FEEDS
 from crypto_data.lake.store import Lake
-from crypto_data.planning import wanted_series
+from crypto_data.reports import SeriesReport
 from crypto_data.series import Series
 from crypto_data.sources.connect import Chains, local_ms, open_chains
+from crypto_data.watching import watch
+
+# The clock that was measured longer ago is measured again before days are judged by it.
+CLOCK_SECONDS = 600.0
 
 
 def read_catalog(config: str | None = None) -> Catalog:
@@ -38,6 +48,37 @@ def state_folder(environ: Mapping[str, str]) -> Path:
     """Return where limits of this machine's address are remembered, shared by all lakes."""
     home = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(home) / "crypto-data"
+
+
+def current_clock(catalog: Catalog) -> int:
+    """Return the exchange's clock, UTC epoch milliseconds, measured within the last ten minutes.
+
+    Where the exchange does not answer, what was measured last is taken.
+    """
+    measured = catalog.lake / FEEDS
+    age_s = time.time() - measured.stat().st_mtime if measured.exists() else CLOCK_SECONDS
+    if not 0 <= age_s < CLOCK_SECONDS:
+        known_ms = read_wishes(catalog.lake).clock_ahead_ms
+        with open_chains(catalog, state_folder(os.environ), known_ahead_ms=known_ms) as chains:
+            for feed in catalog.feeds:
+                chains.chain(feed).now_ms()
+            _write_wishes(catalog, chains)
+    return local_ms() + read_wishes(catalog.lake).clock_ahead_ms
+
+
+def watch_lake(catalog: Catalog) -> DeliveryReport:
+    """Look for trouble in the lake and tell a person of it."""
+    return watch(catalog, state_folder(os.environ), local_ms())
+
+
+def _write_wishes(catalog: Catalog, chains: Chains) -> None:
+    ahead_ms = chains.measured_ahead_ms()
+    known_ms = read_wishes(catalog.lake).clock_ahead_ms
+    write_wishes(
+        catalog.lake, Wishes(wanted_series(catalog), known_ms if ahead_ms is None else ahead_ms)
+    )
+    if ahead_ms is not None:
+        os.utime(catalog.lake / FEEDS)  # measured just now, even where nothing has changed
 
 
 class LakeResource(dg.ConfigurableResource[None]):
@@ -57,7 +98,10 @@ class LakeResource(dg.ConfigurableResource[None]):
         del context
         self._catalog = read_catalog(self.config)
         self._lake = Lake(self._catalog.lake)
-        with open_chains(self._catalog, state_folder(os.environ)) as chains:
+        known_ms = read_wishes(self._catalog.lake).clock_ahead_ms
+        with open_chains(
+            self._catalog, state_folder(os.environ), known_ahead_ms=known_ms
+        ) as chains:
             self._chains = chains
             yield self
 
@@ -75,13 +119,13 @@ class LakeResource(dg.ConfigurableResource[None]):
         """Return the exchange's clock, UTC epoch milliseconds."""
         return local_ms() + self._chains.clock_ahead_ms()
 
-    def job(self, series: Series, first: date, end: date) -> Job:
+    def job(self, series: Series, first: date, end: date, aim: Aim = Aim.FILL) -> Job:
         """Return what is wanted of a series for the days `[first, end)`.
 
         Raises:
             UsageError: the configuration no longer has the series.
         """
-        return Job(series, self._chains.chain(self._feed(series)), first, end)
+        return Job(series, self._chains.chain(self._feed(series)), first, end, aim)
 
     def _feed(self, series: Series) -> Feed:
         try:
@@ -91,9 +135,32 @@ class LakeResource(dg.ConfigurableResource[None]):
 
     def remember_wishes(self) -> None:
         """Write into the lake what it is asked to hold, with the exchange's clock."""
-        ahead_ms = self._chains.clock_ahead_ms()
-        write_wishes(self._lake.root, Wishes(wanted_series(self._catalog), ahead_ms))
+        _write_wishes(self._catalog, self._chains)
+
+    def note_pass(
+        self,
+        run_id: str,
+        feed: str,
+        aim: Aim,
+        series: tuple[Series, ...],
+        failed: Sequence[SeriesReport],
+    ) -> None:
+        """Note in the lake how a run's work on one feed went."""
+        short = {report.series: _why(report) for report in failed}
+        note_pass(self._lake.root, Pass(run_id, feed, aim, self.now_ms(), series, short))
 
     def refresh_views(self) -> None:
         """Build `lake.duckdb` anew."""
-        rebuild_database(self._lake.root, local_ms())
+        rebuild_database(
+            self._lake.root,
+            local_ms(),
+            lambda census: health_view(self._catalog, census, local_ms()),
+        )
+
+
+def _why(report: SeriesReport) -> str:
+    """Return why a series fell short: what broke it off, else its newest short day."""
+    if report.error or not report.short:
+        return report.error
+    newest = report.short[-1]
+    return f"{newest.day}: {newest.rows} of {newest.expected} rows: {newest.failovers}"

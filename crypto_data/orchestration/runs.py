@@ -1,66 +1,57 @@
-"""What ran last for each feed, told by Dagster's runs."""
+"""What a run is tagged with, why one failed, and failed runs that told the lake nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-# A run carries one such tag for each feed it fetched for.
-FEED_TAG = "crypto_data/feed/"
+from crypto_data.catalog.configuration import Catalog
+from crypto_data.harvest import Aim
+from crypto_data.lake.history import History, note_failed_run, read_history
+from crypto_data.orchestration.errands import feeds_of
+from crypto_data.orchestration.names import AIM_TAG, FEED_TAG
 
-# Enough to count errors in a row; more is "many".
-LOOK_BACK = 50
-
-_ENDED = (
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-)
+# Failed runs are looked for so far back; more of them in that time are noted by a later call.
+LOOK_BACK = timedelta(days=1)
+MOST_RUNS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """The last runs of one feed; times are UTC."""
-
-    last_run: datetime | None
-    result: str
-    last_success: datetime | None
-    errors_in_a_row: int
-    why: str
+def tag_run(context: dg.AssetExecutionContext, feed: str, aim: Aim) -> None:
+    """Note on the run for which feed it fetches, and what for."""
+    tags = {f"{FEED_TAG}{feed}": "true", AIM_TAG: str(aim)}
+    context.instance.add_run_tags(context.run.run_id, tags)
 
 
-def tag_run(context: dg.AssetExecutionContext, feed: str) -> None:
-    """Note on the run that it fetches for a feed."""
-    context.instance.add_run_tags(context.run.run_id, {f"{FEED_TAG}{feed}": "true"})
+def note_failed_runs(instance: dg.DagsterInstance, catalog: Catalog, now_ms: int) -> None:
+    """Note in the lake, once, each run that died without noting how it went.
 
-
-def read_history(instance: dg.DagsterInstance, feed: str) -> History:
-    """Return how the last runs of a feed went, newest first."""
-    records = instance.get_run_records(
-        dg.RunsFilter(tags={f"{FEED_TAG}{feed}": "true"}), limit=LOOK_BACK
+    Args:
+        instance: Where Dagster keeps its runs.
+        catalog: The configuration.
+        now_ms: The exchange's clock, UTC epoch milliseconds.
+    """
+    history = read_history(catalog.lake)
+    failed = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - LOOK_BACK
     )
-    ended = [record for record in records if record.dagster_run.status in _ENDED]
-    failures = _failures_in_a_row(ended)
-    success = next((r for r in ended if r.dagster_run.status is dg.DagsterRunStatus.SUCCESS), None)
-    return History(
-        last_run=records[0].create_timestamp if records else None,
-        result=records[0].dagster_run.status.value.lower() if records else "never ran",
-        last_success=success.create_timestamp if success else None,
-        errors_in_a_row=len(failures),
-        why=failure_of(instance, failures[0].dagster_run) if failures else "",
-    )
+    for record in instance.get_run_records(failed, limit=MOST_RUNS):
+        run = record.dagster_run
+        feeds = [
+            feed.name
+            for feed in feeds_of(run, catalog)
+            if not _is_told(history, feed.name, run.run_id)
+        ]
+        if feeds:
+            note_failed_run(catalog.lake, run.run_id, feeds, now_ms, failure_of(instance, run))
 
 
-def _failures_in_a_row(ended: Sequence[dg.RunRecord]) -> list[dg.RunRecord]:
-    failures = []
-    for record in ended:
-        if record.dagster_run.status is dg.DagsterRunStatus.SUCCESS:
-            break
-        if record.dagster_run.status is dg.DagsterRunStatus.FAILURE:
-            failures.append(record)
-    return failures
+def _is_told(history: History, feed: str, run_id: str) -> bool:
+    """Return whether the history knows of a failed run, or of a later one."""
+    noted = history.run_ids.get(feed, ())
+    if run_id not in noted:
+        return False
+    # It may have died in one step after another had noted a success.
+    return noted[-1] != run_id or history.feeds[feed].errors_in_a_row > 0
 
 
 def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

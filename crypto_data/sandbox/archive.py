@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from hashlib import sha256
+from hashlib import md5, sha256
 
-from crypto_data.intervals import DAY_MS, Interval, TimeRange
+from crypto_data.intervals import DAY_MS, Interval, TimeRange, count_open_times
 from crypto_data.partitions import (
     ONE_DAY,
     day_of,
@@ -38,7 +38,7 @@ from crypto_data.sandbox.kline_text import (
 )
 from crypto_data.sandbox.recordings import recorded_zip
 from crypto_data.sandbox.symbols import Symbol
-from crypto_data.sandbox.web import Answer, Call, file_answer
+from crypto_data.sandbox.web import Answer, Call, etag_of, file_answer
 from crypto_data.series import Market
 
 MARKET_FOLDERS = {Market.SPOT: "spot", Market.UM: "futures/um", Market.CM: "futures/cm"}
@@ -47,6 +47,9 @@ MONTHLY_DAYS = 2  # a monthly is there from the 3rd of the next month on
 _ZIP_BYTES = 128 * 2**20
 _DAILY_NAME, _MONTHLY_NAME = 10, 7
 _CHANGING = ROW_ACTIONS | FILE_ACTIONS
+# They change neither the text nor the form of the zip that a CHECKSUM is made from.
+_OUTER_ACTIONS = frozenset({"corrupt", "wrong_checksum", "republished"})
+_SMALL_ROWS = 800
 
 _ADDRESS = re.compile(
     r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>daily|monthly)/klines/"
@@ -160,7 +163,7 @@ class Archive:
 
     def modified_ms(self, file: ArchiveFile) -> int:
         """Return the file's Last-Modified, epoch milliseconds, whole seconds."""
-        for fault in self._faults.peek(_CHANGING, file.path, channel="zip"):
+        for fault in reversed(self._faults.peek(_CHANGING, file.path, channel="zip")):
             if fault.last_modified_ms is not None:
                 return fault.last_modified_ms
             if fault.action == "stale":
@@ -171,13 +174,29 @@ class Archive:
 
     def zip_bytes(self, file: ArchiveFile, faults: list[Fault]) -> bytes:
         """Return the zip, as the CHECKSUM knows it."""
+        faults = _inner(faults)
         if not faults:
             return self._zips.get(file.path, lambda: self._build(file))
         return damaged_zip(f"{file.stem}.csv", self._text(file, faults), faults)
 
-    def listed_zip(self, file: ArchiveFile, *, is_small: bool) -> bytes | None:
+    def listed_zip(self, file: ArchiveFile) -> bytes | None:
         """Return the zip for the listing: a large one only when it is at hand without work."""
-        return self.zip_bytes(file, []) if is_small else self._zips.peek(file.path)
+        faults = self._faults.peek(_CHANGING, file.path, channel="zip")
+        if is_small(file):
+            return corrupted(self.zip_bytes(file, faults), faults)
+        return self._zips.peek(file.path) if not _inner(faults) else None
+
+    def etag(self, file: ArchiveFile) -> str:
+        """Return the ETag of the zip as it stands, in quotes: of a small one its md5."""
+        faults = self._faults.peek(_CHANGING, file.path, channel="zip")
+        return self._etag(file, faults, self.listed_zip(file) or b"")
+
+    def _etag(self, file: ArchiveFile, faults: list[Fault], data: bytes) -> str:
+        if is_small(file):
+            return etag_of(data)
+        changes = [fault for fault in faults if fault.action != "republished"]
+        text = f"{file.path} {changes or ''}".encode()
+        return f'"{md5(text, usedforsecurity=False).hexdigest()}-2"'
 
     def serve(self, call: Call, now_ms: int) -> Answer:
         """Return the answer to a request below `/data/`."""
@@ -192,7 +211,13 @@ class Archive:
             return file_answer(call, text, kind="binary/octet-stream", modified_ms=modified_ms)
         faults = self._faults.take(_CHANGING, path, channel="zip")
         data = corrupted(self.zip_bytes(file, faults), faults)
-        return file_answer(call, data, kind="application/zip", modified_ms=modified_ms)
+        return file_answer(
+            call,
+            data,
+            kind="application/zip",
+            modified_ms=modified_ms,
+            etag=self._etag(file, faults, data),
+        )
 
     def _checksum(self, file: ArchiveFile, path: str) -> bytes:
         faults = self._faults.take(_CHANGING, file.path, channel="checksum")
@@ -231,6 +256,15 @@ class Archive:
         if start_ms >= span.end_ms:
             return no_bars()
         return self._exchange.bars(file.symbol, file.interval, TimeRange(start_ms, span.end_ms))
+
+
+def is_small(file: ArchiveFile) -> bool:
+    """Return whether the listing can afford to make the file's zip."""
+    return count_open_times(file.interval, file.opens) <= _SMALL_ROWS
+
+
+def _inner(faults: list[Fault]) -> list[Fault]:
+    return [fault for fault in faults if fault.action not in _OUTER_ACTIONS]
 
 
 def checksum_of(file: ArchiveFile, data: bytes) -> bytes:

@@ -8,7 +8,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 
 # What happens to any answer.
@@ -17,8 +17,11 @@ ANSWER_ACTIONS = frozenset({"status", "delay", "drop", "truncate", "html200", "c
 ROW_ACTIONS = frozenset({"missing_rows", "stale", "other_day", "nan", "unsorted", "doubled"})
 # What happens to a file; its CHECKSUM fits unless the action is about that.
 FILE_ACTIONS = frozenset(
-    {"corrupt", "wrong_checksum", "not_zip", "two_members", "bomb", "empty", "damaged_csv"}
-)
+    {
+        "corrupt", "wrong_checksum", "not_zip", "two_members", "bomb", "empty", "damaged_csv",
+        "republished",
+    }
+)  # fmt: skip
 ACTIONS = ANSWER_ACTIONS | ROW_ACTIONS | FILE_ACTIONS | {"absent"}
 
 
@@ -42,7 +45,8 @@ class Fault:
             as a half-open range or as UTC days `2024-01-05`. Without them `missing_rows` drops
             the last half, and `stale` changes everything.
         factor: Of `stale`: what prices and quantities are multiplied with.
-        last_modified_ms: What the file's Last-Modified says instead.
+        last_modified_ms: What the file's Last-Modified says instead; of several faults the one
+            added last counts. All that `republished` does.
         code, msg: Of JSON bodies.
     """
 
@@ -68,6 +72,8 @@ class Fault:
             raise ValueError(
                 f"{self.action!r} is no fault; use one of {', '.join(sorted(ACTIONS))}"
             )
+        if self.action == "republished" and self.last_modified_ms is None:
+            raise ValueError("'republished' needs last_modified_ms")
 
     def matches(self, path: str, query: str) -> bool:
         """Return whether the fault is about a request."""
@@ -103,6 +109,13 @@ class FaultList:
         """Put faults in force, behind those that are."""
         with self._lock:
             self._faults.extend(faults)
+
+    def end(self, path: str, actions: Collection[str] = ACTIONS) -> None:
+        """End the faults of exactly this pattern, those of some actions only."""
+        with self._lock:
+            for place, fault in enumerate(self._faults):
+                if fault.path == path and fault.action in actions:
+                    self._faults[place] = replace(fault, times=0)
 
     def clear(self) -> None:
         """End all faults."""

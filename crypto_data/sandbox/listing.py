@@ -1,9 +1,8 @@
 """The archive's listing: S3 ListObjects version 1, as XML in pages.
 
-`LastModified` always equals the file's own. `ETag` and `Size` are exact for zips that hold
-at most 800 bars or have been asked for already (faults that change bytes not counted). For other
-zips the listing would have to build hundreds of files, so their ETag has S3's multipart form
-(`"<hex>-2"`, which is no md5) and their size is estimated.
+`LastModified` and `ETag` of a zip always equal the file's own, and change with its faults. For
+zips of more than 800 bars the listing would have to build hundreds of files, so their ETag has S3's
+multipart form (`"<hex>-2"`, which is no md5), and their size is estimated until they are asked for.
 """
 
 from collections.abc import Iterator
@@ -27,7 +26,6 @@ from crypto_data.sandbox.exchange import Exchange
 from crypto_data.sandbox.web import Answer, etag_of
 from crypto_data.series import Market
 
-_SMALL_ROWS = 800
 _ROW_BYTES = 55
 _CHECKSUM_BYTES = 66
 _XMLNS = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -144,13 +142,14 @@ class Listing:
         )
 
     def _etag_and_size(self, key: str, file: ArchiveFile) -> tuple[str, int]:
-        rows = count_open_times(file.interval, file.opens)
-        data = self._archive.listed_zip(file, is_small=rows <= _SMALL_ROWS)
+        data = self._archive.listed_zip(file)
+        if key.endswith(".zip"):
+            size = count_open_times(file.interval, file.opens) * _ROW_BYTES
+            return self._archive.etag(file), size if data is None else len(data)
         if data is None:
             digest = md5(key.encode(), usedforsecurity=False).hexdigest()
-            size = rows * _ROW_BYTES
-            return f'"{digest}-2"', size if key.endswith(".zip") else _sidecar_bytes(file)
-        body = checksum_of(file, data) if key.endswith(".CHECKSUM") else data
+            return f'"{digest}-2"', _sidecar_bytes(file)
+        body = checksum_of(file, data)
         return etag_of(body), len(body)
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from email.utils import formatdate
 from http.server import ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -23,7 +24,13 @@ from crypto_data.sandbox.archive import PUBLICATION_DELAY_MS, Archive
 from crypto_data.sandbox.control import Clock, Control, Request
 from crypto_data.sandbox.damage import ending_of, instead
 from crypto_data.sandbox.exchange import Exchange
-from crypto_data.sandbox.faults import ANSWER_ACTIONS, FaultList
+from crypto_data.sandbox.faults import (
+    ANSWER_ACTIONS,
+    FILE_ACTIONS,
+    ROW_ACTIONS,
+    Fault,
+    FaultList,
+)
 from crypto_data.sandbox.kline_text import truth_table
 from crypto_data.sandbox.listing import Listing
 from crypto_data.sandbox.rest import ROOTS, Rest
@@ -98,6 +105,17 @@ class Sandbox:
         """Let the exchange's clock stand still at an instant; None is real time."""
         self.clock.set(now_ms)
 
+    def republish(self, path: str, at_ms: int | None = None) -> None:
+        """Publish files (again), whole: what was wrong with them ends, their LastModified is new.
+
+        Args:
+            path: The pattern of the faults that end, exactly as they were added.
+            at_ms: When, epoch milliseconds; None is now, by the exchange's clock.
+        """
+        self.faults.end(path, FILE_ACTIONS | ROW_ACTIONS | {"absent"})
+        moment_ms = self.clock.now_ms() if at_ms is None else at_ms
+        self.faults.add(Fault(path, "republished", last_modified_ms=moment_ms // 1000 * 1000))
+
     def klines(self, series: Series, span: TimeRange) -> pa.Table:
         """Return the truth: the closed klines of the span as `FETCHED`, ascending.
 
@@ -117,6 +135,8 @@ class Sandbox:
             return self._control.serve(call)
         at_ms = time.time_ns() // 1_000_000
         answer = self._with_faults(call)
+        date = ("Date", formatdate(self.clock.now_ms() / 1000, usegmt=True))
+        answer = replace(answer, headers=(*answer.headers, date))
         self.requests.append(Request(call.path, call.query, answer.status, at_ms))
         if len(self.requests) > _LOG_LIMIT:
             del self.requests[: _LOG_LIMIT // 2]

@@ -58,9 +58,12 @@ def etag_of(body: bytes) -> str:
     return f'"{md5(body, usedforsecurity=False).hexdigest()}"'
 
 
-def file_answer(call: Call, body: bytes, *, kind: str, modified_ms: int) -> Answer:
-    """Return a file as S3 does: 200, 206 for one range, 304 for a known ETag, or 416."""
-    etag = etag_of(body)
+def file_answer(call: Call, body: bytes, *, kind: str, modified_ms: int, etag: str = "") -> Answer:
+    """Return a file as S3 does: 200, 206 for one range, 304 for a known ETag, or 416.
+
+    `etag` is in quotes; without it, that of the body.
+    """
+    etag = etag or etag_of(body)
     headers = (
         ("Content-Type", kind),
         ("Last-Modified", http_date(modified_ms)),

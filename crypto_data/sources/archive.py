@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from crypto_data.catalog.configuration import VisionAddress
+from crypto_data.catalog.settings import VisionAddress
 from crypto_data.errors import Absent, Broken
 from crypto_data.intervals import TimeRange
 from crypto_data.partitions import period_days, span_of_days
@@ -91,10 +91,16 @@ class Archive:
             # The pair may have been replaced between the two requests.
             return self._fetch_once(file, door)
 
-    def listed_dailies(self, month: ArchiveFile, door: GateDoor) -> dict[str, PublishedFile]:
-        """Return the daily files of a month as the listing has them, by name."""
-        prefix = f"{archive_folder(month.series, monthly=False)}{month.stem}"
-        return self.listing.files(prefix, door)
+    def listed(
+        self, series: Series, period: str, door: GateDoor, *, monthly: bool
+    ) -> dict[str, PublishedFile]:
+        """Return the monthly or the daily files of a year, month or day as listed, by name.
+
+        Raises:
+            SourceError: the listing could not be read.
+        """
+        folder = archive_folder(series, monthly=monthly)
+        return self.listing.files(f"{folder}{ArchiveFile(series, period).stem}", door)
 
     def first_file(self, series: Series) -> TimeRange | None:
         """Return the day or month of a series' first file; None without any file.

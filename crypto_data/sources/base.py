@@ -3,12 +3,13 @@
 One protocol, no code shared by inheritance. Which source is asked when belongs to `failover`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from crypto_data.coverage import DayFacts
 from crypto_data.intervals import TimeRange
 from crypto_data.series import Series
 
@@ -96,4 +97,23 @@ class Source(Protocol):
 
         Raises:
             SourceError: the source could not tell.
+        """
+
+
+@runtime_checkable
+class Reviser(Protocol):
+    """A source that publishes days late, and may publish them again."""
+
+    def revise(
+        self, series: Series, period: str, known: Mapping[date, DayFacts]
+    ) -> Iterator[Answer]:
+        """Yield answers for the days of which there is something new here, for no others.
+
+        Args:
+            series: What is asked for.
+            period: The year, month or day that all days lie in, as `2024`, `2024-03`, `2024-03-07`.
+            known: What is known of each day that may be asked for.
+
+        Raises:
+            SourceError: the source could not be asked any further; what it yielded before stands.
         """

@@ -19,6 +19,7 @@ from crypto_data.sources.rest_trip import host_name
 
 LOGGER = logging.getLogger("crypto_data.sources")
 
+LOCAL_CLOCK = "local clock"
 REFRESH_S = 600.0
 # Without an answer the local clock serves, and the exchange is asked again soon.
 REFRESH_LOCAL_S = 60.0
@@ -38,9 +39,11 @@ class ExchangeClock:
         hosts: Market and base URL of the REST hosts to ask, in turn.
         listing: The bucket that lists the archive; `""` for none.
         local_ms: The local clock, UTC epoch milliseconds.
+        known_ahead_ms: How far the exchange was ahead of ours when it last told: serves while it
+            does not answer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two of them have defaults
         self,
         client: HttpClient,
         gate: Gate,
@@ -48,6 +51,7 @@ class ExchangeClock:
         hosts: Sequence[tuple[Market, str]],
         listing: str = "",
         local_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        known_ahead_ms: int = 0,
     ) -> None:
         self._client = client.retrying(Retry(max_retries=1, delay_s=0.2))
         self._gate = gate
@@ -55,7 +59,8 @@ class ExchangeClock:
         self._listing = listing
         self._local_ms = local_ms
         self._lock = threading.Lock()
-        self._offset_ms = 0
+        self._known_ahead_ms = known_ahead_ms
+        self._offset_ms = known_ahead_ms
         self._measured_by = ""
         self._next_measure = 0.0
 
@@ -64,12 +69,17 @@ class ExchangeClock:
         """Where the time comes from: a URL, or `local clock`; `""` before the first use."""
         return self._measured_by
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the exchange has told its time, so that ours is not taken for it."""
+        return self._measured_by not in {"", LOCAL_CLOCK}
+
     def now_ms(self) -> int:
         """Return the exchange's time, UTC epoch milliseconds; safe in threads."""
         with self._lock:
             if time.monotonic() >= self._next_measure:
                 self._offset_ms, self._measured_by = self._measure()
-                local = self._measured_by == "local clock"
+                local = self._measured_by == LOCAL_CLOCK
                 self._next_measure = time.monotonic() + (REFRESH_LOCAL_S if local else REFRESH_S)
             return self._local_ms() + self._offset_ms
 
@@ -90,7 +100,7 @@ class ExchangeClock:
             if abs(offset_ms) > WARN_OFFSET_MS:
                 LOGGER.warning("the local clock is %.1f s off %s", -offset_ms / 1000, url)
             return offset_ms, url
-        return 0, "local clock"
+        return self._known_ahead_ms, LOCAL_CLOCK
 
     def _offset(self, host: str, url: str, read: Callable[[Response], int]) -> int:
         params: dict[str, str | int] = (

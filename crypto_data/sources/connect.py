@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from crypto_data.catalog.configuration import Catalog, Feed, SourceSettings
+from crypto_data.catalog.configuration import Catalog, Feed
+from crypto_data.catalog.settings import SourceSettings
 from crypto_data.errors import LakeNotWritable
 from crypto_data.series import Market
 from crypto_data.sources.base import Source
@@ -36,9 +37,13 @@ class Chains:
         settings: Addresses, budgets, timeouts.
         client: The pool of connections.
         directory: Where bans and used weight are remembered, for all processes.
+        known_ahead_ms: How far the exchange's clock was ahead of ours when it last told.
     """
 
-    def __init__(self, settings: SourceSettings, client: HttpClient, directory: Path) -> None:
+    def __init__(
+        self, settings: SourceSettings, client: HttpClient, directory: Path, known_ahead_ms: int = 0
+    ) -> None:
+        self._known_ahead_ms = known_ahead_ms
         self._settings = settings
         self._client = client
         self._gate = Gate(directory, local_ms)
@@ -61,6 +66,11 @@ class Chains:
         offsets = [clock.now_ms() - local_ms() for clock in self._clocks.values()]
         return offsets[0] if offsets else 0
 
+    def measured_ahead_ms(self) -> int | None:
+        """Return how far the exchange's clock is ahead of ours; None where it did not answer."""
+        measured = [clock for clock in self._clocks.values() if clock.is_measured]
+        return measured[0].now_ms() - local_ms() if measured else None
+
     def _clock(self, feed: Feed) -> ExchangeClock:
         asks_rest = "rest" in feed.sources
         key = (feed.market, asks_rest)
@@ -72,6 +82,7 @@ class Chains:
                 hosts=[(feed.market, host) for host in hosts],
                 listing=self._settings.vision.listing if "vision" in feed.sources else "",
                 local_ms=local_ms,
+                known_ahead_ms=self._known_ahead_ms,
             )
         return self._clocks[key]
 
@@ -90,12 +101,13 @@ class Chains:
 
 
 @contextmanager
-def open_chains(catalog: Catalog, directory: Path) -> Iterator[Chains]:
+def open_chains(catalog: Catalog, directory: Path, *, known_ahead_ms: int = 0) -> Iterator[Chains]:
     """Hold the connections of a configuration's sources open while the context lasts.
 
     Args:
         catalog: The configuration.
         directory: Where bans and used weight are remembered; shared by all processes and lakes.
+        known_ahead_ms: How far the exchange's clock was ahead of ours when it last told.
 
     Raises:
         LakeNotWritable: that folder cannot be made.
@@ -111,6 +123,6 @@ def open_chains(catalog: Catalog, directory: Path) -> Iterator[Chains]:
         ) from error
     client = HttpClient(timeout=settings.timeout, concurrency=settings.concurrency)
     try:
-        yield Chains(settings, client, directory)
+        yield Chains(settings, client, directory, known_ahead_ms)
     finally:
         client.close()

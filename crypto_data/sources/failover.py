@@ -4,18 +4,23 @@ The only place that goes from one source to the next, and that says which source
 Retries of one source belong to `sources.http`; storing what came belongs to `lake.store`.
 """
 
+import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 
+from crypto_data.coverage import ARCHIVE, DayFacts
 from crypto_data.errors import Rejected, SourceError
-from crypto_data.harvest import Harvest
+from crypto_data.harvest import Aim, Harvest
 from crypto_data.intervals import TimeRange
-from crypto_data.partitions import days_touched
+from crypto_data.partitions import day_range, days_touched
 from crypto_data.series import Series
-from crypto_data.sources.base import Lifetime, Source
+from crypto_data.sources.base import Answer, Lifetime, Reviser, Source
 from crypto_data.sources.tally import Tally
 
 END_OF_TIME_MS = 1 << 52
+
+log = logging.getLogger("crypto_data.sources")
 
 
 class FailoverChain:
@@ -41,33 +46,75 @@ class FailoverChain:
         """Return the exchange's clock, UTC epoch milliseconds."""
         return self._clock_ms()
 
-    def fill(self, series: Series, gaps: Sequence[TimeRange]) -> Harvest:
+    def fill(self, series: Series, gaps: Sequence[TimeRange], aim: Aim = Aim.FILL) -> Harvest:
         """Ask for the klines of some ranges and return all that came, with every answer.
 
         Args:
             series: What is wanted.
             gaps: Ascending, disjoint ranges of open times. A source may hand over the whole days
                 they touch; rows of other days are not kept.
+            aim: To repair, the best source is asked last: it has had its chance. Which of two rows
+                wins does not depend on the order.
 
         Never raises for a source that fails: its answer stands in the harvest.
         """
         tally = Tally(series, gaps, self._clock_ms())
         wanted = self._after_listing(series, gaps, tally)
-        for rank, source in enumerate(self._sources):
+        for rank, source in self._order(aim):
             if not wanted:
                 break
             tally.tell_holes(wanted)
             for answer in source.fetch(series, wanted):
                 tally.take(answer, rank, doubtful_rank=len(self._sources) + rank)
             wanted = tally.still_wanted(wanted)
+        return self._harvest(tally, self._judge(tally, wanted))
+
+    def _order(self, aim: Aim) -> list[tuple[int, Source]]:
+        """Return the sources with their ranks, in the order in which they are asked."""
+        ranked = list(enumerate(self._sources))
+        return [*ranked[1:], ranked[0]] if aim is Aim.REPAIR else ranked
+
+    def _harvest(self, tally: Tally, lives: tuple[TimeRange, ...] | None) -> Harvest:
         return Harvest(
             ranking=self.ranking,
             offers=tuple(tally.offers),
             days=tally.days,
             quarantined=tuple(tally.quarantined),
-            lives=self._judge(tally, wanted),
+            lives=lives,
             asked_ms=tally.now_ms,
         )
+
+    def revise(self, series: Series, period: str, known: Mapping[date, DayFacts]) -> Harvest | None:
+        """Ask the archive, and nobody else, for the days of which it has something new.
+
+        Args:
+            series: What is wanted.
+            period: The year, month or day that the days lie in.
+            known: What the ledger knows of each day that may be asked for.
+
+        Returns:
+            What came, with the days that were asked for alone; None when nothing is new, or when
+            the feed's best source is no archive.
+
+        Raises:
+            SourceError: the archive could not be asked for anything.
+        """
+        best = self._sources[0]
+        if best.name != ARCHIVE or not isinstance(best, Reviser):
+            return None
+        answers = _until_it_fails(best.revise(series, period, known))
+        if not answers:
+            return None
+        days = sorted({day for answer in answers for day in answer.days})
+        tally = Tally(series, [day_range(day) for day in days], self._clock_ms())
+        for answer in answers:
+            tally.take(answer, 0, doubtful_rank=len(self._sources))
+        for day, asked in tally.days.items():
+            if known[day].explained and asked.checksum:
+                # The others have said before that they have none of what is absent.
+                asked.conclusive = True
+                asked.answers += [said for said in known[day].answers if said.source != ARCHIVE]
+        return self._harvest(tally, None)
 
     def learn_lives(self, series: Series) -> None:
         """Ask the sources when the symbol traded, so that no day before it is asked for."""
@@ -130,6 +177,18 @@ class FailoverChain:
                     except SourceError:
                         continue  # asked again by the next day that needs it; the day stays open
         return known
+
+
+def _until_it_fails(answers: Iterable[Answer]) -> list[Answer]:
+    """Return the answers of a source that raises when it can go no further."""
+    taken: list[Answer] = []
+    try:
+        taken.extend(answers)
+    except SourceError as error:
+        if not taken:
+            raise
+        log.warning("%s; the rest is looked at again in the next pass", error)
+    return taken
 
 
 def _life_start(lifetimes: Iterable[Lifetime], first_open_ms: int | None) -> int:

@@ -3,11 +3,12 @@
 Decides which files to fetch and how far to trust them. Fetching one belongs to `sources.archive`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
-from crypto_data.catalog.configuration import VisionAddress
+from crypto_data.catalog.settings import VisionAddress
+from crypto_data.coverage import DayFacts
 from crypto_data.errors import Absent, Broken, SourceError
 from crypto_data.intervals import Interval, TimeRange
 from crypto_data.partitions import days_touched, expected_count
@@ -19,6 +20,7 @@ from crypto_data.sources.gate import Gate
 from crypto_data.sources.http import HttpClient
 from crypto_data.sources.listing import PublishedFile
 from crypto_data.sources.outcome import outcome_of
+from crypto_data.sources.revision import Published, find_news, held_days, wants_monthlies
 from crypto_data.sources.visit import Visit, set_aside_of
 
 EXCHANGE = "binance"
@@ -72,6 +74,42 @@ class VisionSource:
                 yield from self._month(visit, ArchiveFile(series, month), wanted)
         except SourceError as error:
             yield visit.answer(visit.left, outcome_of(error), error.detail)
+
+    def revise(
+        self, series: Series, period: str, known: Mapping[date, DayFacts]
+    ) -> Iterator[Answer]:
+        """Yield answers for the days whose file is new or changed; see `sources.base.Reviser`.
+
+        One look at each of the two lists; nothing else is asked for when nothing is new.
+        """
+        known = held_days(series, known)
+        if not known or _unsupported(series):
+            return
+        visit = Visit(self.archive, series, [])
+        published = self._published(visit, period, known)
+        news = find_news(series, known, published, self._clock_ms())
+        for file, days in news.items():
+            try:
+                fetched = self.archive.fetch(file, visit.files)
+            except (Absent, Broken) as error:
+                address = self.archive.url(file)
+                yield visit.answer(days, outcome_of(error), error.detail, address=address)
+            else:
+                listed = published.find(file)
+                # What the list says is compared next time: a file's own word may differ for ever.
+                etag = listed.etag if listed else ""
+                yield from visit.taken(replace(fetched, etag=etag or fetched.etag), days)
+
+    def _published(self, visit: Visit, period: str, known: Mapping[date, DayFacts]) -> Published:
+        """Return what the archive lists of a period, the monthly files where they matter."""
+        series = visit.series
+        dailies: dict[str, PublishedFile] = {}
+        monthlies: dict[str, PublishedFile] = {}
+        if _has_dailies(series):
+            dailies = self.archive.listed(series, period, visit.listing, monthly=False)
+        if wants_monthlies(series, known, dailies, self._clock_ms()):
+            monthlies = self.archive.listed(series, period, visit.listing, monthly=True)
+        return Published(dailies, monthlies)
 
     def lifetime(self, series: Series) -> Lifetime:
         """Return the start of the series' first file, and its length as slack; no end is told.
@@ -210,9 +248,10 @@ class VisionSource:
         if not _has_dailies(month.series):
             return {}, ""
         try:
-            return self.archive.listed_dailies(month, visit.listing), ""
+            listed = self.archive.listed(month.series, month.period, visit.listing, monthly=False)
         except SourceError as error:
             return None, f"dailies not compared, no listing: {error.detail}"
+        return listed, ""
 
 
 def _unsupported(series: Series) -> str:

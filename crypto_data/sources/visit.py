@@ -3,7 +3,7 @@
 Builds answers. Which files are asked for belongs to `sources.vision`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -57,6 +57,16 @@ class Visit:
             detail = f"{fetched.file.stem}.zip is empty"
             return self.served(fetched, [day], outcome=Outcome.NOTHING, detail=detail)
         return self.served(fetched, [day], **set_aside_of(fetched))
+
+    def taken(self, fetched: FetchedFile, days: Sequence[date]) -> Iterator[Answer]:
+        """Yield a file's rows of some days; those it has no row of are answered too."""
+        filled = [day for day in days if fetched.days.count(day)]
+        if filled:
+            yield self.served(fetched, filled, **set_aside_of(fetched))
+        empty = [day for day in days if day not in filled]
+        if empty:
+            detail = f"{fetched.file.stem}.zip has no kline of the day"
+            yield self.served(fetched, empty, outcome=Outcome.NOTHING, detail=detail)
 
     def doubtful(
         self, fetched: FetchedFile, day: date, detail: str, *, filler: Any = None

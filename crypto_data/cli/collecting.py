@@ -1,0 +1,68 @@
+"""What `collect` does after it has fetched: the archive's last word, and alerts.
+
+The daemon's sensors do the same; here it is done once, for those who run no daemon.
+"""
+
+import os
+
+from crypto_data.catalog.configuration import Catalog
+from crypto_data.cli.fetching import exchange_ms
+from crypto_data.cli.options import local_ms
+from crypto_data.cli.output import complain
+from crypto_data.harvest import Aim
+from crypto_data.lake.census import take_census
+from crypto_data.lake.feeds import current_wishes
+from crypto_data.mending import plan_errands, plan_roll, provisional_days
+from crypto_data.partitions import EPOCH, day_of
+from crypto_data.planning import RunPlan
+
+# Days wait for a week or two: their stretches are few.
+MOST_RUNS = 20
+
+
+def look_after(catalog: Catalog) -> int:
+    """Compare what waits for the archive with it, and tell a person of trouble.
+
+    Returns the exit status: 1 when a run failed or a message could not be delivered.
+    """
+    return max(_revise(catalog), _tell(catalog))
+
+
+def _revise(catalog: Catalog) -> int:
+    """Compare provisional days with the archive, and one piece of the sealed ones."""
+    from crypto_data.orchestration.backfill import run_backfill
+    from crypto_data.orchestration.foreground import stop, stopping_on_signals
+    from crypto_data.orchestration.instance import open_instance, prepare_home
+
+    runs = take_census(catalog.lake, local_ms(), current_wishes(catalog)).runs
+    errands = plan_errands(
+        provisional_days(runs, catalog), catalog, until=day_of(local_ms()), most=MOST_RUNS
+    )
+    now_ms = exchange_ms(catalog)
+    rolled = plan_roll(catalog, (day_of(now_ms) - EPOCH).days, now_ms)
+    errands += [rolled] if rolled else []
+    plans = [RunPlan(one.first, one.end, one.series, Aim.REVISE) for one in errands]
+    if not plans or stop.is_set():
+        return 0
+    home = prepare_home(catalog.path.parent, os.environ)
+    with (
+        stopping_on_signals(lambda: complain(["stopping"])),
+        open_instance(home) as instance,
+    ):
+        result = run_backfill(catalog, plans, instance, parallel=0, on_days=lambda *_days: None)
+    complain(
+        f"{series} {report.day}: {report.correction}"
+        for series, days in result.days.items()
+        for report in days.values()
+        if report.correction
+    )
+    complain(result.failed_runs)
+    return 1 if result.failed_runs or result.interrupted else 0
+
+
+def _tell(catalog: Catalog) -> int:
+    from crypto_data.orchestration.resources import watch_lake
+
+    report = watch_lake(catalog)
+    complain(f"alert not delivered: {failure}" for failure in report.failures)
+    return 1 if report.failures else 0

@@ -1,0 +1,64 @@
+"""Each feed's schedule: the last closed day of all its series in one run.
+
+Which days those are belongs to `mending`.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster._utils.schedules import get_latest_completed_cron_tick
+
+from crypto_data.catalog.configuration import Catalog, Feed
+from crypto_data.harvest import Aim
+from crypto_data.lake.census import take_census
+from crypto_data.lake.feeds import current_wishes
+from crypto_data.mending import Errand, last_closed_days, unsettled_from
+from crypto_data.orchestration.errands import run_request
+from crypto_data.orchestration.names import asset_keys
+from crypto_data.orchestration.resources import current_clock
+from crypto_data.sources.connect import local_ms
+
+# What the schedule missed while nothing ran is caught up so far back; the gap sensor does the rest.
+CATCH_UP_DAYS = 31
+
+
+def build_schedules(catalog: Catalog) -> list[dg.ScheduleDefinition]:
+    """Return one schedule a feed, running from the start."""
+    return [_build_schedule(catalog, feed) for feed in catalog.feeds]
+
+
+def _build_schedule(catalog: Catalog, feed: Feed) -> dg.ScheduleDefinition:
+    keys = asset_keys(catalog.all_series())
+
+    @dg.schedule(
+        name=f"{feed.name}_schedule",
+        cron_schedule=feed.schedule,
+        execution_timezone="UTC",
+        target=dg.AssetSelection.assets(*(keys[series] for series in feed.series)),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"The last closed day of every series of {feed.name}, in one run.",
+    )
+    def materialize_last_day(
+        context: dg.ScheduleEvaluationContext,
+    ) -> dg.RunRequest | dg.SkipReason:
+        tick = context.scheduled_execution_time
+        newest = get_latest_completed_cron_tick(feed.schedule, datetime.now(UTC), "UTC")
+        if newest is not None and tick < newest:
+            return dg.SkipReason(f"missed; the tick of {newest:%Y-%m-%d %H:%M} UTC catches it up")
+        errand = scheduled_errand(catalog, feed)
+        if errand is None:
+            return dg.SkipReason("every closed day is settled")
+        return run_request(errand, keys, Aim.FILL, moment=f"{tick:%Y-%m-%dT%H:%M}")
+
+    return materialize_last_day
+
+
+def scheduled_errand(catalog: Catalog, feed: Feed) -> Errand | None:
+    """Return the days a feed's schedule asks for now; None when all of them are settled."""
+    clock_ms = current_clock(catalog)
+    first, end = last_closed_days(feed, clock_ms, back=CATCH_UP_DAYS)
+    census = take_census(catalog.lake, local_ms(), current_wishes(catalog))
+    unsettled = unsettled_from(census.runs, feed, first)
+    if unsettled is None or unsettled >= end:
+        return None
+    return Errand(feed, unsettled, end, tuple(sorted(feed.series)))

@@ -1,0 +1,174 @@
+"""What looks after the lake between schedules: gaps, the archive's changes, checks, alerts.
+
+Each sensor reads the ledger's index and asks for few runs. What is due belongs to `mending`, what
+is trouble to `watching`, what is judged to `orchestration.checks`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+
+from crypto_data.catalog.configuration import Catalog
+from crypto_data.harvest import Aim
+from crypto_data.lake.census import Census, take_census
+from crypto_data.lake.feeds import current_wishes
+from crypto_data.mending import due_gaps, plan_errands, plan_roll, provisional_days
+from crypto_data.orchestration.checks import check_keys, due_checks
+from crypto_data.orchestration.errands import busy_errands, run_request
+from crypto_data.orchestration.names import asset_keys
+from crypto_data.orchestration.resources import current_clock, watch_lake
+from crypto_data.orchestration.runs import note_failed_runs
+from crypto_data.partitions import day_of
+from crypto_data.series import Series
+from crypto_data.sources.connect import local_ms
+
+GAP_SECONDS = 60
+REVISION_SECONDS = 900
+CHECK_SECONDS = 300
+ALERT_SECONDS = 60
+
+# The archive is looked at again so often for days that wait for it, and for sealed ones.
+HOUR_MS = 3_600_000
+# A run that fails before it has noted anything is asked for again after so long.
+MEND_AGAIN_MS = 900_000
+
+Requests = Iterator[dg.RunRequest | dg.SkipReason]
+
+
+def build_sensors(catalog: Catalog) -> list[dg.SensorDefinition]:
+    """Return all sensors of a configuration, running from the start."""
+    return [
+        _gap_sensor(catalog),
+        _revision_sensor(catalog),
+        _check_sensor(catalog),
+        _alert_sensor(catalog),
+    ]
+
+
+def _census(catalog: Catalog) -> Census:
+    return take_census(catalog.lake, local_ms(), current_wishes(catalog))
+
+
+def _today() -> date:
+    """Return the first day that has no partition yet, by this machine's clock as Dagster does."""
+    return day_of(local_ms())
+
+
+def _gap_sensor(catalog: Catalog) -> dg.SensorDefinition:
+    keys = asset_keys(catalog.all_series())
+
+    @dg.sensor(
+        name="gaps",
+        asset_selection=dg.AssetSelection.assets(*keys.values()),
+        minimum_interval_seconds=GAP_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks again for partial and missing days whose wait is over, newest first.",
+    )
+    def mend_gaps(context: dg.SensorEvaluationContext) -> Requests:
+        now_ms = current_clock(catalog)
+        errands = plan_errands(
+            due_gaps(_census(catalog).runs, catalog, now_ms),
+            catalog,
+            until=_today(),
+            busy=busy_errands(context.instance, catalog),
+        )
+        if not errands:
+            yield dg.SkipReason("no gap is due")
+        for errand in errands:
+            yield run_request(errand, keys, Aim.MEND, moment=f"{now_ms // MEND_AGAIN_MS}")
+
+    return mend_gaps
+
+
+def _revision_sensor(catalog: Catalog) -> dg.SensorDefinition:
+    keys = asset_keys(catalog.all_series())
+
+    @dg.sensor(
+        name="revisions",
+        asset_selection=dg.AssetSelection.assets(*keys.values()),
+        minimum_interval_seconds=REVISION_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Compares provisional days with the archive, and looks in turn at sealed ones "
+        "whose file was published anew.",
+    )
+    def revise_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        now_ms = current_clock(catalog)
+        done = _Rounds.read(context.cursor)
+        if now_ms - done.at_ms < HOUR_MS and now_ms >= done.at_ms:
+            return dg.SkipReason("the archive was looked at less than an hour ago")
+        busy = busy_errands(context.instance, catalog)
+        waiting = provisional_days(_census(catalog).runs, catalog)
+        errands = plan_errands(waiting, catalog, until=_today(), busy=busy)
+        rolled = plan_roll(catalog, done.turn, now_ms)
+        if rolled is not None:
+            errands.append(rolled)
+        moment = str(now_ms // HOUR_MS)
+        requests = [run_request(errand, keys, Aim.REVISE, moment=moment) for errand in errands]
+        return dg.SensorResult(run_requests=requests, cursor=_Rounds(now_ms, done.turn + 1).write())
+
+    return revise_days
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """When the archive was last looked at, and how many pieces of the rolling check are done."""
+
+    at_ms: int = 0
+    turn: int = 0
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "_Rounds":
+        return cls(**json.loads(cursor)) if cursor else cls()
+
+    def write(self) -> str:
+        return json.dumps({"at_ms": self.at_ms, "turn": self.turn})
+
+
+def _check_sensor(catalog: Catalog) -> dg.SensorDefinition:
+    keys = asset_keys(catalog.all_series())
+
+    @dg.sensor(
+        name="checks",
+        target=dg.AssetSelection.checks_for_assets(*_all_keys(catalog)),
+        minimum_interval_seconds=CHECK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Judges the series whose days have changed, or have grown stale.",
+    )
+    def judge_series(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        now_ms = current_clock(catalog)
+        due, cursor = due_checks(_census(catalog), catalog, context.cursor, now_ms)
+        if not due:
+            return dg.SkipReason("no series has changed")
+        request = dg.RunRequest(
+            asset_check_keys=[key for series in due for key in check_keys(keys[series])]
+        )
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+    return judge_series
+
+
+def _all_keys(catalog: Catalog) -> list[dg.AssetKey]:
+    keys: Mapping[Series, dg.AssetKey] = asset_keys(catalog.all_series())
+    return list(keys.values())
+
+
+def _alert_sensor(catalog: Catalog) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=ALERT_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells a person what the lake can't mend, once, and when it is over.",
+    )
+    def tell_person(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        note_failed_runs(context.instance, catalog, current_clock(catalog))
+        report = watch_lake(catalog)
+        if report.failures:
+            # A failed tick is what Dagster shows; the messages wait in the outbox.
+            why = "; ".join(map(str, report.failures))
+            raise dg.Failure(f"{report.waiting} messages wait: {why}")
+        return dg.SkipReason(f"{report.sent} messages sent, {report.waiting} wait")
+
+    return tell_person
