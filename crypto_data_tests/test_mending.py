@@ -63,9 +63,7 @@ def runs_of(*rows):
     return pa.Table.from_pylist(entries, schema)
 
 
-def gap(
-    series=BTC, *, first=date(2024, 3, 1), days=1, state="partial", attempts=1, asked_ms=1
-):
+def gap(series=BTC, *, first=date(2024, 3, 1), days=1, state="partial", attempts=1, asked_ms=1):
     return (series, first, days, state, attempts, asked_ms)
 
 

@@ -92,7 +92,9 @@ def show_alerts(context: typer.Context, config: Config = None, form: Output = Fo
 
 
 @alerts.command("test", epilog="Example: crypto-data alerts test")
-def send_test_alert(context: typer.Context, config: Config = None, form: Output = Format.TABLE) -> None:
+def send_test_alert(
+    context: typer.Context, config: Config = None, form: Output = Format.TABLE
+) -> None:
     """Send one message to every address of the configuration."""
     from crypto_data.cli.alerting import send_test
 

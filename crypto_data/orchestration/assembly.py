@@ -6,9 +6,10 @@ import dagster as dg
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.orchestration.assets import build_assets
-from crypto_data.orchestration.checks import CensusResource, build_checks
+from crypto_data.orchestration.checks import build_checks
 from crypto_data.orchestration.housekeeping import build_housekeeping
 from crypto_data.orchestration.io_manager import FailoverIOManager
+from crypto_data.orchestration.judging import build_judging
 from crypto_data.orchestration.resources import LakeResource
 from crypto_data.orchestration.schedules import build_schedules
 from crypto_data.orchestration.sensors import build_sensors
@@ -21,8 +22,7 @@ def build_definitions(catalog: Catalog) -> dg.Definitions:
         build_fetching(catalog),
         dg.Definitions(
             asset_checks=build_checks(catalog),
-            resources={"census": CensusResource(config=str(catalog.path))},
-            jobs=[housekeeping],
+            jobs=[build_judging(catalog), housekeeping],
             schedules=[*build_schedules(catalog), tidying],
             sensors=build_sensors(catalog),
         ),

@@ -5,7 +5,7 @@ is trouble to `watching`, what is judged to `orchestration.checks`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,13 +16,13 @@ from crypto_data.harvest import Aim
 from crypto_data.lake.census import Census, take_census
 from crypto_data.lake.feeds import current_wishes
 from crypto_data.mending import due_gaps, plan_errands, plan_roll, provisional_days
-from crypto_data.orchestration.checks import check_keys, due_checks
+from crypto_data.orchestration.checks import due_checks
 from crypto_data.orchestration.errands import busy_errands, run_request
+from crypto_data.orchestration.judging import JOB, judging_config
 from crypto_data.orchestration.names import asset_keys
 from crypto_data.orchestration.resources import current_clock, watch_lake
 from crypto_data.orchestration.runs import note_failed_runs
 from crypto_data.partitions import day_of
-from crypto_data.series import Series
 from crypto_data.sources.connect import local_ms
 
 GAP_SECONDS = 60
@@ -128,11 +128,9 @@ class _Rounds:
 
 
 def _check_sensor(catalog: Catalog) -> dg.SensorDefinition:
-    keys = asset_keys(catalog.all_series())
-
     @dg.sensor(
         name="checks",
-        target=dg.AssetSelection.checks_for_assets(*_all_keys(catalog)),
+        job_name=JOB,
         minimum_interval_seconds=CHECK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Judges the series whose days have changed, or have grown stale.",
@@ -142,17 +140,10 @@ def _check_sensor(catalog: Catalog) -> dg.SensorDefinition:
         due, cursor = due_checks(_census(catalog), catalog, context.cursor, now_ms)
         if not due:
             return dg.SkipReason("no series has changed")
-        request = dg.RunRequest(
-            asset_check_keys=[key for series in due for key in check_keys(keys[series])]
-        )
+        request = dg.RunRequest(run_config=judging_config(due))
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return judge_series
-
-
-def _all_keys(catalog: Catalog) -> list[dg.AssetKey]:
-    keys: Mapping[Series, dg.AssetKey] = asset_keys(catalog.all_series())
-    return list(keys.values())
 
 
 def _alert_sensor(catalog: Catalog) -> dg.SensorDefinition:

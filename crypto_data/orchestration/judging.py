@@ -1,0 +1,186 @@
+"""The run that judges series: each check over the days that changed since it last did.
+
+What makes a day good or bad belongs to `orchestration.verdicts`, which series are due to
+`orchestration.checks`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from crypto_data.catalog.configuration import Catalog
+from crypto_data.errors import LakeDamaged
+from crypto_data.lake.census import take_census
+from crypto_data.lake.feeds import current_wishes
+from crypto_data.lake.layout import QUARANTINE, quarantine_path
+from crypto_data.lake.prices import read_edges
+from crypto_data.lake.store import Lake
+from crypto_data.mending import SETTLE_MS
+from crypto_data.orchestration import verdicts
+from crypto_data.orchestration.checks import Check, check_keys, stale_of
+from crypto_data.orchestration.names import asset_keys
+from crypto_data.orchestration.pages import Page, pages_of
+from crypto_data.orchestration.resources import current_clock
+from crypto_data.orchestration.verdicts import Verdict
+from crypto_data.partitions import day_of
+from crypto_data.series import Series
+from crypto_data.sources.connect import local_ms
+
+JOB = "checks"
+STEP = "judge_series"
+
+# So many days of a series are read for their prices in one run.
+PRICED_DAYS = 400
+NAMED_DAYS = 20
+JUDGED_UNTIL = "judged_until_ms"
+
+
+class JudgeConfig(dg.Config):
+    """Whom a run judges: series by name, `binance/spot/BTCUSDT/1m`; none means all."""
+
+    series: list[str] = Field(default_factory=list)
+
+
+def judging_config(chosen: Sequence[Series]) -> dict[str, Any]:
+    """Return the configuration of a run that judges some series."""
+    return {"ops": {STEP: {"config": {"series": [str(series) for series in chosen]}}}}
+
+
+def build_judging(catalog: Catalog) -> dg.JobDefinition:
+    """Return the job that judges series and records what it finds as asset checks."""
+    keys = asset_keys(catalog.all_series())
+
+    @dg.op(name=STEP)
+    def judge_series(context: dg.OpExecutionContext, config: JudgeConfig) -> None:
+        chosen = [series for series in keys if not config.series or str(series) in config.series]
+        now_ms = current_clock(catalog)
+        census = take_census(catalog.lake, local_ms(), current_wishes(catalog))
+        pages = pages_of(census, set(chosen))
+        stale = stale_of(census, catalog, now_ms)
+        checks = {series: check_keys(keys[series]) for series in chosen}
+        since = _judged_until(context.instance, [key for held in checks.values() for key in held])
+        for series in chosen:
+            for key in checks[series]:
+                bench = _Bench(
+                    Lake(catalog.lake), pages[series], stale.get(series), now_ms, since[key]
+                )
+                context.instance.report_runless_asset_event(_evaluate(key, bench))
+
+    @dg.job(
+        name=JOB,
+        executor_def=dg.in_process_executor,
+        description="Judges series by the days that changed; see the checks of each asset.",
+    )
+    def checks() -> None:
+        judge_series()
+
+    return checks
+
+
+def _judged_until(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, int]:
+    """Return the newest mark each check saw when it last ended, UTC epoch ms; 0 for never."""
+    found = dict.fromkeys(keys, 0)
+    for key, summary in instance.event_log_storage.get_asset_check_summary_records(keys).items():
+        record = summary.last_completed_check_execution_record
+        # A check that broke off has ended without an evaluation.
+        evaluation = record.evaluation if record and record.event else None
+        seen = evaluation.metadata.get(JUDGED_UNTIL) if evaluation else None
+        found[key] = int(str(seen.value)) if seen else 0
+    return found
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """One check's view of one series: what it was told of the lake, and since when it judges."""
+
+    lake: Lake
+    page: Page
+    stale_since_ms: int | None
+    now_ms: int
+    since_ms: int
+
+    @cached_property
+    def changed(self) -> pa.Table:
+        """The runs of days that changed since the check last ended."""
+        return verdicts.changed_runs(self.page.runs, self.since_ms)
+
+
+def _evaluate(key: dg.AssetCheckKey, bench: _Bench) -> dg.AssetCheckEvaluation:
+    check = Check(key.name)
+    try:
+        verdict = _JUDGES[check](bench)
+    except LakeDamaged as error:
+        verdict = Verdict(False, str(error))
+    days = verdict.days[:NAMED_DAYS]
+    metadata: dict[str, Any] = {
+        **verdict.counts,
+        "days": ", ".join(map(str, days)) or "none",
+        "days_named": f"{len(days)} of {len(verdict.days)}",
+        JUDGED_UNTIL: verdicts.newest_mark_ms(bench.page.runs),
+    }
+    return dg.AssetCheckEvaluation(
+        passed=verdict.passed,
+        asset_key=key.asset_key,
+        check_name=key.name,
+        description=verdict.words,
+        # A hole is wrong data for whoever reads the lake; all else is for a person to look at.
+        severity=(
+            dg.AssetCheckSeverity.ERROR if check is Check.COMPLETE else dg.AssetCheckSeverity.WARN
+        ),
+        metadata=metadata,
+    )
+
+
+def _complete(bench: _Bench) -> Verdict:
+    changed = pc.sum(bench.changed["days"]).as_py() or 0
+    return verdicts.judge_complete(bench.page.runs, changed, day_of(bench.now_ms - SETTLE_MS))
+
+
+def _rules(bench: _Bench) -> Verdict:
+    lake, series = bench.lake, bench.page.series
+    days = verdicts.days_of(bench.changed.filter(pc.greater(bench.changed["set_aside"], 0)))
+    facts = lake.ledger(series, days)
+    folder = quarantine_path(lake.root, series, "").parent.relative_to(lake.root / QUARANTINE)
+    return verdicts.judge_rules(
+        {day: dict(facts[day].set_aside) for day in days if day in facts},
+        pc.sum(bench.changed["days"]).as_py() or 0,
+        f"{QUARANTINE}/{folder}",
+    )
+
+
+def _revised(bench: _Bench) -> Verdict:
+    return verdicts.judge_revised(bench.page.runs, bench.page.corrections, bench.since_ms)
+
+
+def _prices(bench: _Bench) -> Verdict:
+    series = bench.page.series
+    with_rows = bench.changed.filter(pc.greater(bench.changed["rows"], 0))
+    days = verdicts.days_of(with_rows)
+    judged = days[:PRICED_DAYS]
+    rows = read_edges(bench.lake.root, series, judged)
+    return verdicts.judge_prices(rows, series.interval, judged, len(days) - len(judged))
+
+
+def _fresh(bench: _Bench) -> Verdict:
+    held = bench.page.held
+    settled, due = (
+        held[name][0].as_py() if held.num_rows else None for name in ("settled_until", "due_until")
+    )
+    return verdicts.judge_fresh(settled, due, bench.stale_since_ms, bench.now_ms)
+
+
+_JUDGES: Mapping[Check, Callable[[_Bench], Verdict]] = {
+    Check.COMPLETE: _complete,
+    Check.RULES: _rules,
+    Check.REVISED: _revised,
+    Check.PRICES: _prices,
+    Check.FRESH: _fresh,
+}
