@@ -10,8 +10,9 @@ from crypto_data.alerts.outbox import Outbox
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.lake.census import take_census
 from crypto_data.lake.feeds import current_wishes
-from crypto_data.lake.history import read_history
+from crypto_data.lake.history import note_whole, read_history
 from crypto_data.lake.layout import ALERTS
+from crypto_data.lake.overdue import count_gap_days
 from crypto_data.lake.set_aside import read_set_aside
 from crypto_data.sources.gate import Gate
 from crypto_data.troubles import Scene, find_troubles
@@ -31,7 +32,22 @@ def watch(catalog: Catalog, state_directory: Path, local_ms: int) -> DeliveryRep
     outbox = Outbox(catalog.lake / ALERTS)
     scene = look(catalog, state_directory, outbox, local_ms)
     outbox.tell(find_troubles(scene), scene.now_ms, catalog.alerts.urls)
+    _end_healed_errors(scene)
     return deliver(outbox, catalog.alerts.urls, scene.now_ms)
+
+
+def _end_healed_errors(scene: Scene) -> None:
+    """Let a feed's errors be over where no day of it is open any more; they have been told of."""
+    open_days = count_gap_days(scene.census.runs)
+    healed = [
+        feed.name
+        for feed in scene.catalog.feeds
+        if feed.name in scene.history.feeds
+        and scene.history.feeds[feed.name].errors_in_a_row
+        and not any(series in open_days for series in feed.series)
+    ]
+    if healed:
+        note_whole(scene.catalog.lake, healed, scene.now_ms)
 
 
 def look(catalog: Catalog, state_directory: Path, outbox: Outbox, local_ms: int) -> Scene:

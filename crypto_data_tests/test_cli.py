@@ -168,16 +168,18 @@ def test_status_before_any_run(desk) -> None:
 
 @pytest.mark.slow
 def test_a_second_backfill_asks_nobody(desk) -> None:
-    """What is settled is not asked for again: no request at all reaches the exchange."""
+    """What is settled is not asked for again; `collect` asks what the archive has changed."""
     desk.configure({"intervals": ["1h", "1m"], "end": "2024-01-12"})
     first = desk.run("backfill")
     desk.sandbox.requests.clear()
 
     second = desk.run("backfill")
+    asked_by_second = desk.asked()
     third = desk.run("collect", "--format", "json")
 
     assert (first.returncode, second.returncode, third.returncode) == (0, 0, 0)
-    assert desk.asked() == []
+    assert asked_by_second == []
+    assert {path.partition("?")[0] for path in desk.asked()} == {"/listing", "/api/v3/time"}
     assert "nothing to fetch" in second.stderr
     assert json.loads(third.stdout) == []
 

@@ -97,7 +97,29 @@ def test_nobody_asked_means_no_offset(desk, opened) -> None:
     _, chains = opened()
 
     assert chains.clock_ahead_ms() == 0
+    assert chains.measured_ahead_ms() is None
     assert desk.asked() == []
+
+
+def test_what_is_noted_of_the_clock_was_measured(desk, opened) -> None:
+    """A chain that has served nothing yet is enough: the exchange is asked then."""
+    desk.sandbox.set_clock(instant("2024-03-01"))
+    catalog, chains = opened({"sources": ["rest"]})
+    chains.chain(catalog.feeds[0])
+
+    ahead_ms = chains.measured_ahead_ms()
+
+    assert ahead_ms is not None
+    assert abs(local_ms() + ahead_ms - instant("2024-03-01")) < 10_000
+
+
+def test_a_clock_that_does_not_answer_is_not_measured(desk, opened) -> None:
+    """Ours is not noted as the exchange's."""
+    desk.sandbox.faults.add(Fault("/api/v3/time", "status", status=503))
+    catalog, chains = opened({"sources": ["rest"]})
+    chains.chain(catalog.feeds[0])
+
+    assert chains.measured_ahead_ms() is None
 
 
 def test_retries_are_the_feeds_own(desk, opened) -> None:

@@ -9,11 +9,15 @@ import dagster as dg
 import psutil
 import pytest
 
+from crypto_data.harvest import Aim
+from crypto_data.lake.history import read_history
+from crypto_data.lake.history_file import Standing
+from crypto_data.lake.set_aside import read_set_aside
 from crypto_data.orchestration import foreground
 from crypto_data.orchestration.assembly import build_definitions
 from crypto_data.orchestration.backfill import RANGE_END, RANGE_START, run_backfill
 from crypto_data.orchestration.instance import WORKER_TAG, open_instance, worker_tag
-from crypto_data.orchestration.runs import read_history
+from crypto_data.orchestration.names import AIM_TAG
 from crypto_data.planning import RunPlan
 from crypto_data.sandbox.faults import Fault
 from crypto_data.series import Series
@@ -97,14 +101,15 @@ def test_a_run_marks_each_day_with_what_is_known_of_it(desk, instance) -> None:
 
 
 def test_a_range_of_days_and_series_is_one_run(desk, instance) -> None:
-    """Two series over three days: one run, its configuration and range readable, both marked."""
+    """Two series over three days: one run; what for, how and which days are readable; both marked."""
     backfill(desk, instance, BOTH, parallel=3)
 
     [run] = instance.get_runs()
     assert run.status is dg.DagsterRunStatus.SUCCESS
-    assert run.run_config["ops"] == {"binance_spot_1h": {"config": {"parallel": 3}}}
+    assert run.run_config["ops"] == {"binance_spot_1h": {"config": {"parallel": 3, "aim": "FILL"}}}
     assert (run.tags[RANGE_START], run.tags[RANGE_END]) == ("2024-01-10", "2024-01-12")
     assert run.tags["crypto_data_feed/binance_spot"] == "true"
+    assert run.tags[AIM_TAG] == str(Aim.FILL)
     assert set(marks(instance, KEY)) == set(marks(instance, OTHER_KEY)) == DAYS
 
 
@@ -169,17 +174,36 @@ def test_one_failed_run_stops_no_other(desk, instance) -> None:
     assert set(marks(instance, OTHER_KEY)) == {"2024-01-14", "2024-01-15"}
 
 
-def test_a_damaged_file_fails_its_series_alone(desk, instance) -> None:
-    """A lake file that cannot be read is named; the other series is committed and marked."""
+def test_a_damaged_file_is_fetched_anew_in_the_same_run(desk, instance) -> None:
+    """It is moved aside as it was, with a record; its days are asked for again and marked."""
     backfill(desk, instance, PLAN)
     path = next((desk.lake.root / "klines").rglob("2024.parquet"))
     path.write_bytes(b"no parquet")
 
     result = backfill(desk, instance, BOTH)
 
+    [record] = read_set_aside(desk.lake.root)
+    assert result.failed_runs == []
+    assert (desk.lake.root / record.original, record.series) == (path, HOURS)
+    assert (desk.lake.root / record.kept).read_bytes() == b"no parquet"
+    assert set(marks(instance, KEY)) == set(marks(instance, OTHER_KEY)) == DAYS
+    assert desk.equals_truth(HOURS, FIRST, END)
+
+
+def test_a_damaged_file_that_nobody_can_replace_fails_its_series_alone(desk, instance) -> None:
+    """Its days are missing and named; the other series is committed and marked."""
+    backfill(desk, instance, PLAN)
+    path = next((desk.lake.root / "klines").rglob("2024.parquet"))
+    path.write_bytes(b"no parquet")
+    for day in DAYS:
+        spoil(desk, day, "BTCUSDT")
+
+    result = backfill(desk, instance, BOTH)
+
     assert result.failed_runs == ["1 series fell short: binance/spot/BTCUSDT/1h"]
-    assert path.read_bytes() == b"no parquet"
+    assert desk.rows(HOURS, FIRST, END) == []
     assert set(marks(instance, OTHER_KEY)) == DAYS
+    assert desk.equals_truth(OTHER, FIRST, END)
 
 
 def test_a_run_that_is_stopped_is_canceled(desk, instance) -> None:
@@ -205,22 +229,27 @@ def test_a_run_that_is_stopped_is_canceled(desk, instance) -> None:
 
 
 def test_history_counts_errors_in_a_row(desk, home) -> None:
-    """Failures since the last success, with the newest reason; `status` prints the same."""
+    """Failures since the last success, with the newest reason; `status` asks the lake alone."""
+
+    def standing() -> Standing:
+        return read_history(desk.lake.root).feeds["binance_spot"]
+
+    assert read_history(desk.lake.root).feeds == {}
     with open_instance(home) as instance:
-        assert read_history(instance, "binance_spot").result == "never ran"
         backfill(desk, instance, PLAN)
-        success = read_history(instance, "binance_spot")
+        success = standing()
         spoil(desk, "2024-01-13", "BTCUSDT")
         for _ in range(2):
             backfill(desk, instance, RunPlan(END, date(2024, 1, 15), (HOURS,)))
-        failures = read_history(instance, "binance_spot")
+        failures = standing()
 
-    done = desk.run("status", "--format", "json", environ={"DAGSTER_HOME": str(home)})
+    done = desk.run("status", "--format", "json", environ={"DAGSTER_HOME": str(home / "none")})
 
     [feed] = json.loads(done.stdout)
-    assert (success.result, success.errors_in_a_row, success.why) == ("success", 0, "")
-    assert (failures.result, failures.errors_in_a_row) == ("failure", 2)
-    assert failures.last_success == success.last_success
+    assert (success.errors_in_a_row, success.why) == (0, "")
+    assert success.last_success_ms == success.last_run_ms > 0
+    assert failures.errors_in_a_row == 2
+    assert failures.last_success_ms == success.last_success_ms < failures.last_run_ms
     assert "BTCUSDT" in failures.why
     assert (feed["result"], feed["errors_in_a_row"], feed["why"]) == ("failure", 2, failures.why)
 

@@ -49,6 +49,8 @@ STRAY_MS = MINUTE_MS
 UNLOCKED_STRAY_MS = DAY_MS
 # So many files are handed to the threads at once.
 _BATCH = 256
+# So often a file is looked at that others replace meanwhile.
+LOOKS = 5
 
 
 class Kind(StrEnum):
@@ -182,9 +184,30 @@ def examine(
 ) -> tuple[Finding | None, int]:
     """Return what is wrong with one file of klines, None for nothing; and how many it holds.
 
-    A file that is gone by now has nothing wrong.
+    A file that is gone by now has nothing wrong. One that was replaced between its footer and its
+    rows is looked at again.
     """
     full = root / path
+    for _ in range(LOOKS):
+        before = _stamp(full)
+        found, rows = _examine_once(full, path, series, period, verify=verify)
+        if found is None or found.kind is not Kind.DISAGREES or _stamp(full) == before:
+            return found, rows
+    return None, rows  # what disagreed each time were the footer of one file and rows of another
+
+
+def _stamp(full: Path) -> tuple[int, int, int] | None:
+    """Return what tells a file from the one that replaces it; None where it cannot be told."""
+    try:
+        status = full.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _examine_once(
+    full: Path, path: str, series: Series | None, period: str, *, verify: bool
+) -> tuple[Finding | None, int]:
     try:
         if full.stat().st_size == 0:
             return Finding(Kind.ZERO_BYTE, path, series, period, "it is empty"), 0

@@ -124,6 +124,21 @@ def note_failed_run(root: Path, run_id: str, feeds: Iterable[str], at_ms: int, w
             record.run_ids = _remembered(record.run_ids, run_id)
 
 
+def note_whole(root: Path, feeds: Iterable[str], at_ms: int) -> None:
+    """End the errors of feeds of which nothing is left to mend, whoever has mended it.
+
+    Raises:
+        LakeNotWritable: no space or no permission; the history is as it was.
+        LakeBusy: another process holds the file.
+        LakeDamaged: the system does not let us read the file.
+    """
+    with changing(root, at_ms) as book:
+        for feed in feeds:
+            record = book.feeds.setdefault(feed, FeedRecord())
+            record.standing = replace(record.standing, errors_in_a_row=0, since_ms=0, why="")
+            record.short = []
+
+
 def _went_well(record: FeedRecord, run_id: str) -> bool:
     """Return whether a run is the feed's last one and has noted nothing but success."""
     ended_well = record.standing.last_success_ms == record.standing.last_run_ms

@@ -18,6 +18,7 @@ from crypto_data.lake.feeds import current_wishes
 from crypto_data.mending import due_gaps, plan_errands, plan_roll, provisional_days
 from crypto_data.orchestration.checks import due_checks
 from crypto_data.orchestration.errands import busy_errands, run_request
+from crypto_data.orchestration.instance import end_dead_runs
 from crypto_data.orchestration.judging import JOB, judging_config
 from crypto_data.orchestration.names import asset_keys
 from crypto_data.orchestration.resources import current_clock, watch_lake
@@ -154,6 +155,7 @@ def _alert_sensor(catalog: Catalog) -> dg.SensorDefinition:
         description="Tells a person what the lake can't mend, once, and when it is over.",
     )
     def tell_person(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        end_dead_runs(context.instance)
         note_failed_runs(context.instance, catalog, current_clock(catalog))
         report = watch_lake(catalog)
         if report.failures:

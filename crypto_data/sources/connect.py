@@ -67,9 +67,12 @@ class Chains:
         return offsets[0] if offsets else 0
 
     def measured_ahead_ms(self) -> int | None:
-        """Return how far the exchange's clock is ahead of ours; None where it did not answer."""
-        measured = [clock for clock in self._clocks.values() if clock.is_measured]
-        return measured[0].now_ms() - local_ms() if measured else None
+        """Return how far the exchange's clock is ahead of ours; None where it does not answer."""
+        for clock in self._clocks.values():
+            ahead_ms = clock.now_ms() - local_ms()  # asks, unless it has lately
+            if clock.is_measured:
+                return ahead_ms
+        return None
 
     def _clock(self, feed: Feed) -> ExchangeClock:
         asks_rest = "rest" in feed.sources
