@@ -63,9 +63,11 @@ def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
         if data.error:
             return _first_cause(data.error)
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
-        error = entry.get_dagster_event().job_failure_data.error
-        if error:
-            return _first_cause(error)
+        event = entry.get_dagster_event()
+        if event.event_specific_data and event.job_failure_data.error:
+            return _first_cause(event.job_failure_data.error)
+        if event.message:  # of a run that somebody else found dead
+            return event.message
     return f"run {run.run_id} ended unexpectedly"
 
 
