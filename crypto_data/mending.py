@@ -4,9 +4,10 @@ Reads a census and the configuration, asks nobody. Launching the runs belongs to
 `orchestration.sensors`; what one run asks for is decided again, day by day, by `ingest`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,8 @@ from crypto_data.series import Series
 NEAR_DAYS = 7
 # Days of all series together that one run covers: minutes of work, and a month of 400 symbols.
 SERIES_DAYS_A_RUN = 12_000
+# However many series: each run over a piece of a month would fetch all its archive files again.
+LEAST_DAYS_A_RUN = 31
 RUNS_A_TICK = 4
 # Of the rolling check: files of the lake whose archive files are listed in one run.
 FILES_A_ROLL = 200
@@ -30,6 +33,7 @@ DAYS_A_YEAR = 365
 # A day that closed a shorter while ago is the schedule's to ask for, not a gap.
 SETTLE_MS = 26 * HOUR_MS
 
+_NO_TURNS: Mapping[str, int] = MappingProxyType({})
 _NAMES = ("exchange", "market", "symbol", "interval")
 
 
@@ -56,7 +60,9 @@ class Stretch:
     end: date
 
 
-def due_gaps(runs: pa.Table, catalog: Catalog, now_ms: int) -> list[Stretch]:
+def due_gaps(
+    runs: pa.Table, catalog: Catalog, now_ms: int, turns_ms: Mapping[str, int] = _NO_TURNS
+) -> list[Stretch]:
     """Return the gap days of configured series whose wait since the last attempt is over.
 
     Days that nobody has asked for yet are left to the feed's schedule for a day after they closed.
@@ -65,6 +71,8 @@ def due_gaps(runs: pa.Table, catalog: Catalog, now_ms: int) -> list[Stretch]:
         runs: A census's runs of days.
         catalog: The configuration.
         now_ms: The exchange's clock, UTC epoch milliseconds.
+        turns_ms: By feed name, when its schedule last had its turn, UTC epoch milliseconds: what
+            it could have asked for then is no longer left to it.
     """
     gaps = _in_state(runs, (DayState.PARTIAL, DayState.MISSING))
     attempts = gaps["attempts"].to_numpy()
@@ -72,9 +80,12 @@ def due_gaps(runs: pa.Table, catalog: Catalog, now_ms: int) -> list[Stretch]:
     waits = {int(count): asked_again_ms(int(count), 0) for count in np.unique(attempts)}
     waiting_ms = np.array([waits[int(count)] for count in attempts], dtype=np.int64)
     asked = (attempts > 0) & (asked_ms + waiting_ms <= now_ms)
-    left_to_schedule = day_of(now_ms - SETTLE_MS)
+    feeds = catalog.all_series()
+    left_ms = {
+        feed.name: max(now_ms - SETTLE_MS, turns_ms.get(feed.name, 0)) for feed in catalog.feeds
+    }
     never_asked = (
-        replace(stretch, end=min(stretch.end, left_to_schedule))
+        replace(stretch, end=min(stretch.end, day_of(left_ms[feeds[stretch.series].name])))
         for stretch in _stretches(gaps.filter(pa.array(attempts == 0)), catalog)
     )
     return [
@@ -183,7 +194,7 @@ def _windows(stretches: Iterable[Stretch]) -> list[tuple[date, date]]:
 
 
 def _days_a_run(series: int) -> int:
-    return max(1, SERIES_DAYS_A_RUN // max(1, series))
+    return max(LEAST_DAYS_A_RUN, SERIES_DAYS_A_RUN // max(1, series))
 
 
 def _aligned(first: date, end: date, days: int) -> date:

@@ -30,8 +30,9 @@ def watch(catalog: Catalog, state_directory: Path, local_ms: int) -> DeliveryRep
         LakeError: the lake cannot be read or written at all; nothing was told.
     """
     outbox = Outbox(catalog.lake / ALERTS)
-    scene = look(catalog, state_directory, outbox, local_ms)
-    outbox.tell(find_troubles(scene), scene.now_ms, catalog.alerts.urls)
+    with outbox.watching():
+        scene = look(catalog, state_directory, outbox, local_ms)
+        outbox.tell(find_troubles(scene), scene.now_ms, catalog.alerts.urls)
     _end_healed_errors(scene)
     return deliver(outbox, catalog.alerts.urls, scene.now_ms)
 
@@ -39,13 +40,13 @@ def watch(catalog: Catalog, state_directory: Path, local_ms: int) -> DeliveryRep
 def _end_healed_errors(scene: Scene) -> None:
     """Let a feed's errors be over where no day of it is open any more; they have been told of."""
     open_days = count_gap_days(scene.census.runs)
-    healed = [
-        feed.name
+    healed = {
+        feed.name: scene.history.feeds[feed.name]
         for feed in scene.catalog.feeds
         if feed.name in scene.history.feeds
         and scene.history.feeds[feed.name].errors_in_a_row
         and not any(series in open_days for series in feed.series)
-    ]
+    }
     if healed:
         note_whole(scene.catalog.lake, healed, scene.now_ms)
 

@@ -4,6 +4,8 @@ import itertools
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -151,6 +153,53 @@ def test_a_clock_that_was_set_back_does_not_silence_reminders() -> None:
     state, texts = advance(state, [trouble()], NOW_MS - 10 * REMIND_MS, ONE)
 
     assert len(texts) == 1
+
+
+def test_two_that_look_at_once_remind_nobody() -> None:
+    """Who read its clock a moment earlier, and tells later, has nothing new to say."""
+    state, _ = advance(State("salt"), [trouble()], NOW_MS, ONE)
+
+    state, texts = advance(state, [trouble()], NOW_MS - MINUTE_MS, ONE)
+
+    assert texts == []
+
+
+def test_many_of_a_sort_at_once_are_one_message() -> None:
+    """A disk that loses 400 files fills no phone: one start, one reminder, one end."""
+    lost = [trouble(f"damage/{number}", since_ms=NOW_MS - number) for number in range(400)]
+    others = [trouble(f"feed/{number}") for number in range(5)]
+    state, started = advance(State("salt"), [*lost, *others], NOW_MS, ONE)
+    state, reminded = advance(state, [*lost, *others], NOW_MS + REMIND_MS, ONE)
+
+    state, ended = advance(state, others, NOW_MS + REMIND_MS + 1, ONE)
+
+    assert [len(started), len(reminded), len(ended)] == [6, 6, 1]
+    assert started[0] == (
+        "crypto-data: 400 alike at once, such as: damage/0 is in trouble.\n"
+        "Since 2024-03-07 01:59:59 UTC.\nIn its own words: HTTP 500\nRun: crypto-data alerts"
+    )
+    assert len([alert for alert in state.alerts.values() if alert.ended_ms is None]) == 5
+
+
+def test_who_looked_earlier_does_not_tell_later(tmp_path) -> None:
+    """A look around that takes long cannot end what began meanwhile: others wait for it."""
+    outbox, looking, told = Outbox(tmp_path), threading.Event(), []
+
+    def look_long() -> None:
+        with outbox.watching():
+            looking.set()
+            time.sleep(0.2)
+            told.extend(outbox.tell([], NOW_MS, URLS))
+
+    slow = threading.Thread(target=look_long)
+    slow.start()
+    looking.wait()
+    with Outbox(tmp_path).watching():
+        told.extend(outbox.tell([trouble()], NOW_MS, URLS))
+    slow.join()
+
+    assert len(told) == 1
+    assert [alert.ended_ms for alert in outbox.current()] == [None]
 
 
 def test_one_message_for_a_key_that_is_found_twice() -> None:
@@ -313,7 +362,7 @@ from crypto_data.alerts.trouble import Trouble
 
 outbox, troubles, queued = Outbox(Path(sys.argv[1])), [], 0
 for number in range(25):
-    troubles.append(Trouble(f"damage/{number}", 1, "broken", 0, "", ""))
+    troubles.append(Trouble(f"sort-{number}", 1, "broken", 0, "", ""))
     queued += len(outbox.tell(troubles, 0, [SecretStr("http://127.0.0.1:1/one")]))
 print(queued)
 """

@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crypto_data.coverage import DayFacts
-from crypto_data.errors import LakeDamaged
+from crypto_data.errors import LakeDamaged, LakeNotWritable
 from crypto_data.intervals import DAY_MS, Interval
 from crypto_data.lake import part
 from crypto_data.lake.checkup import Checkup, Finding, Kind, check_lake
@@ -32,6 +33,7 @@ from crypto_data.lake.layout import (
     scratch_folder,
     series_folder,
 )
+from crypto_data.lake.ledger import to_ledger
 from crypto_data.lake.part import read_footer, read_rows, write_part
 from crypto_data.lake.set_aside import SetAside, read_set_aside
 from crypto_data.lake.store import Lake
@@ -88,6 +90,26 @@ def files_below(folder) -> dict[str, bytes]:
 def test_a_whole_lake_has_no_findings(lake, verify) -> None:
     """Files of every kind, odd hours, bars of a week, no rows at all: all is as committed."""
     assert check(lake, verify=verify) == Checkup((), files=5, rows=24 + 24 + 1 + 24)
+
+
+def test_a_file_that_is_committed_meanwhile_is_no_damage(lake) -> None:
+    """Its footer and its rows are read one after the other, and may be those of two files."""
+    path = path_of(lake)
+    rows, days = read_rows(path), to_ledger(read_footer(path).runs)
+    committed = threading.Event()
+
+    def commit() -> None:
+        while not committed.is_set():
+            write_part(path, rows.slice(0, 0), {})
+            write_part(path, rows, days)
+
+    writer = threading.Thread(target=commit)
+    writer.start()
+    findings = [check(lake, local_ms=0).findings for _ in range(100)]
+    committed.set()
+    writer.join()
+
+    assert set(findings) == {()}
 
 
 def test_no_lake_is_a_whole_one(tmp_path) -> None:
@@ -282,6 +304,21 @@ def test_a_foreign_file_that_is_being_copied_is_left_alone(lake) -> None:
 
     assert (healed.done, path.read_bytes()) == (False, b"half")
     assert "repair again later" in str(healed)
+
+
+def test_what_cannot_be_moved_stays_and_is_said(lake) -> None:
+    """No room for the folder it would go to: one error that names it, and the file as it was."""
+    truncated(path_of(lake))
+    before = files_below(lake.root / "klines")
+    (lake.root / SET_ASIDE).write_bytes(b"in the way")
+
+    (healed,) = heal(lake)
+
+    assert not healed.done
+    assert "cannot be written" in healed.what
+    assert files_below(lake.root / "klines") == before
+    with pytest.raises(LakeNotWritable, match=SET_ASIDE):
+        lake.set_aside_damaged(SERIES, "2024", AT)
 
 
 def test_a_folder_in_the_place_of_a_file_is_moved(lake) -> None:
@@ -487,6 +524,7 @@ def test_processes_that_repair_at_once_move_each_file_once(tmp_path) -> None:
 
 HEALER = """
 import sys
+import threading
 from pathlib import Path
 from crypto_data_tests.test_checkup import AT, LATER_MS
 from crypto_data.lake.checkup import check_lake

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, get_args
 
 import duckdb
 import pytest
@@ -20,14 +20,20 @@ from pydantic import BaseModel
 from crypto_data.catalog.configuration import CatalogText, parse_catalog
 from crypto_data.cli.main import app
 from crypto_data.coverage import DayFacts, DayState
-from crypto_data.lake.ledger import DayRun
+from crypto_data.harvest import Aim
+from crypto_data.lake import layout, part
+from crypto_data.lake.checkup import Kind
+from crypto_data.lake.corrections import CORRECTIONS_KEY
+from crypto_data.lake.ledger import KEY, DayRun
 from crypto_data.lake.views import VIEWS
-from crypto_data.sandbox.faults import ACTIONS, faults_from_json
+from crypto_data.orchestration.checks import Check
+from crypto_data.sandbox.faults import ACTIONS, Fault, faults_from_json
 from crypto_data.sandbox.server import Sandbox, sandbox_config
 from crypto_data.schema import KLINES
 from crypto_data.sources.base import Outcome
 from crypto_data.sources.day_rows import OUTSIDE_RULE
 from crypto_data.validation import RULES
+from crypto_data_tests.conftest import Desk
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,6 +43,7 @@ NOT_RUN = {
     "servers that do not end",
     "a server that does not end",
     "needs the server above",
+    "needs an address",
     "sets variables only",
     "curl is no part of the environment; the faults are read by a test",
 }
@@ -54,6 +61,8 @@ FEEDS = """
     start: 2023-03-20
     end: 2023-03-27
 """
+# A daily file that the archive publishes twice.
+CHANGED = "*BTCUSDT-1h-2023-03-22.zip"
 SECONDS = 60
 # What `sandbox` and the configuration of a stand-in say where the pages name a fixed port.
 FIXED_URL = "http://127.0.0.1:8900"
@@ -134,7 +143,10 @@ def first_names(rows) -> list[str]:
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    """Hold a folder with a configuration and some days in its lake, beside a running sandbox."""
+    """Hold a folder with a configuration and some days in its lake, beside a running sandbox.
+
+    The archive has published one day anew, with other values.
+    """
     folder = tmp_path_factory.mktemp("docs")
     environ = {
         **{name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ},
@@ -155,7 +167,12 @@ def place(tmp_path_factory):
                 capture_output=True, text=True, timeout=SECONDS, check=False,
             )  # fmt: skip
 
+        sandbox.faults.add(Fault(CHANGED, "stale", factor=1.01))
         done = run("crypto-data", "backfill")
+        assert done.returncode == 0, done.stderr
+        sandbox.republish(CHANGED)
+        Desk(folder, sandbox, environ).fill(aim=Aim.REVISE)
+        done = run("crypto-data", "backfill")  # builds `lake.duckdb` anew
         assert done.returncode == 0, done.stderr
         yield SimpleNamespace(run=run, url=sandbox.url, folder=folder)
 
@@ -290,12 +307,21 @@ def test_defaults_of_the_page_are_the_defaults() -> None:
     assert full.feeds[0].model_dump(include=fields) == least.feeds[0].model_dump(include=fields)
 
 
+def commands_of(group, before="") -> list[tuple[str, Any]]:
+    """Return all commands of a group by name, those of a command after it: `alerts test`."""
+    found = []
+    for name, command in group.commands.items():
+        found.append((f"{before}{name}", command))
+        if hasattr(command, "commands"):
+            found += commands_of(command, f"{before}{name} ")
+    return found
+
+
 def test_every_command_and_option_is_described() -> None:
     """The page has a section a command, in the order of `--help`, with all its options."""
-    group = typer.main.get_command(app)
     declared = {
         name: [option for parameter in command.params for option in parameter.opts]
-        for name, command in group.commands.items()
+        for name, command in commands_of(typer.main.get_command(app))
     }
     tables = tables_of("docs/commands.md")
 
@@ -323,8 +349,8 @@ def test_no_page_speaks_of_a_command_that_is_not_there(page) -> None:
 def test_every_command_has_exit_statuses_and_an_example() -> None:
     """A section of the page says how its command ends and shows it."""
     page = (ROOT / "docs/commands.md").read_text("utf-8")
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
-    names = set(typer.main.get_command(app).commands)
+    sections = dict(re.findall(r"^## ([\w ]+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    names = {name for name, _ in commands_of(typer.main.get_command(app))}
 
     lacking = {
         name
@@ -364,6 +390,27 @@ def test_fields_of_the_ledger_are_described() -> None:
     assert {"first", "days"} < set(DayRun.__slots__)
 
 
+def test_keys_of_the_footer_are_described() -> None:
+    """The page has every key that a file's footer may carry."""
+    keys = {key.decode() for key in (KEY, CORRECTIONS_KEY, part.SUM_KEY, part.OWNER_KEY)}
+
+    assert set(first_names(tables_of("docs/lake.md")["The footer"])) == keys
+
+
+def test_everything_beside_the_klines_may_be_deleted_or_not() -> None:
+    """The page says of each folder and file of a lake what happens when it is deleted."""
+    names = {
+        value
+        for name, value in vars(layout).items()
+        if isinstance(value, str) and name.isupper() and not name.startswith("_")
+    }
+
+    told = set(first_names(tables_of("docs/lake.md")["What is safe to delete"]))
+
+    assert names
+    assert names <= told
+
+
 def test_rules_are_described() -> None:
     """The page has every rule by which a row is set aside."""
     source = (ROOT / "crypto_data" / "validation.py").read_text("utf-8")
@@ -381,6 +428,8 @@ def test_rules_are_described() -> None:
         pytest.param("docs/states.md", "The six states of a day", set(DayState), id="states"),
         pytest.param("docs/sources.md", "What an answer counts as", set(Outcome), id="outcomes"),
         pytest.param("docs/sandbox.md", "Faults", ACTIONS, id="faults"),
+        pytest.param("docs/lake.md", "Damage", set(Kind), id="damage"),
+        pytest.param("docs/dagster.md", "Checks", set(Check), id="checks"),
     ],
 )
 def test_closed_lists_are_described_whole(page, heading, names) -> None:

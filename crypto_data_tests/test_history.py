@@ -10,7 +10,7 @@ from crypto_data.errors import LakeNotWritable
 from crypto_data.harvest import Aim
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval
 from crypto_data.lake.feeds import Wanted, Wishes, write_wishes
-from crypto_data.lake.history import Pass, note_failed_run, note_pass, read_history
+from crypto_data.lake.history import Pass, note_failed_run, note_pass, note_whole, read_history
 from crypto_data.lake.history_file import Standing
 from crypto_data.lake.layout import HISTORY
 from crypto_data.series import Market, Series
@@ -105,7 +105,7 @@ def test_series_count_all_but_revising(tmp_path, aim, errors) -> None:
         pytest.param([((BTC,), (BTC,)), ((ETH,), ())], 2, 2, id="short-first"),
         pytest.param([((BTC,), (BTC,)), ((ETH,), (ETH,))], 2, 2, id="both-short"),
         pytest.param([((BTC,), ()), ((ETH,), ())], 0, 0, id="both-whole"),
-        pytest.param([((BTC,), (BTC,)), ((BTC,), ())], 0, 0, id="a-step-again"),
+        pytest.param([((BTC,), (BTC,)), ((BTC,), ())], 1, 0, id="a-step-again"),
         pytest.param([((BTC,), (BTC,)), ((BTC,), (BTC,))], 2, 2, id="a-step-again-in-vain"),
     ],
 )
@@ -136,6 +136,29 @@ def test_a_run_that_died_counts_once_for_each_feed(tmp_path) -> None:
     assert history.run_ids == {"spot": ("died",), "um": ("died",)}
 
 
+def test_a_feed_with_nothing_left_to_mend_has_no_errors(tmp_path) -> None:
+    """Its errors end as they were seen; those of a run that came in between do not."""
+    note(tmp_path, 1, short=(BTC,))
+    seen = dict(read_history(tmp_path).feeds)
+    note(tmp_path, 2, short=(BTC,))
+
+    note_whole(tmp_path, seen, START_MS)
+    assert feed_of(tmp_path) == (2, 2, -1)
+    note_whole(tmp_path, read_history(tmp_path).feeds, START_MS)
+    assert feed_of(tmp_path) == (0, 2, -1)
+
+
+def test_a_good_run_of_other_series_does_not_end_an_error(tmp_path) -> None:
+    """Errors add up over passes whose other runs went well, and end when their series does."""
+    for at in (1, 3, 5):
+        note(tmp_path, at, asked=(BTC,), short=(BTC,))
+        note(tmp_path, at + 1, asked=(ETH,))
+
+    assert feed_of(tmp_path) == (3, 6, -1)
+    note(tmp_path, 7, asked=(BTC,))
+    assert feed_of(tmp_path) == (0, 7, 7)
+
+
 def test_a_run_that_died_after_one_good_step_counts_as_an_error(tmp_path) -> None:
     """What its first step noted is taken back, once; a run that noted an error is left as it is."""
     note(tmp_path, 1, short=(BTC,))
@@ -149,12 +172,32 @@ def test_a_run_that_died_after_one_good_step_counts_as_an_error(tmp_path) -> Non
     assert read_history(tmp_path).feeds["spot"].why == "killed"
 
 
-def test_mending_ends_the_error_of_a_run_that_died(tmp_path) -> None:
-    """Nobody knows what it left undone, so a pass that mends ends it."""
+@pytest.mark.parametrize(
+    ("aim", "errors"),
+    [pytest.param(MEND, 1, id="mend"), pytest.param(FILL, 0, id="fill")],
+)
+def test_mending_other_days_does_not_end_the_error_of_a_run_that_died(
+    tmp_path, aim, errors
+) -> None:
+    """Nobody knows what it left undone; a pass that fills, or a lake without gaps, ends it."""
     note_failed_run(tmp_path, "died", ["spot"], START_MS, "killed")
-    note(tmp_path, 1, MEND, (ETH,))
+    note(tmp_path, 1, aim, (ETH,))
 
-    assert feed_of(tmp_path) == (0, 1, 1)
+    assert feed_of(tmp_path)[0] == errors
+    note_whole(tmp_path, read_history(tmp_path).feeds, START_MS)
+    note(tmp_path, 2, MEND, (ETH,))
+    assert feed_of(tmp_path)[0] == 0
+
+
+def test_a_run_that_died_counts_once_however_many_follow(tmp_path) -> None:
+    """Dead runs are looked for a day back, in which hundreds may mend one feed."""
+    note_failed_run(tmp_path, "died", ["spot"], START_MS, "killed")
+    for _ in range(300):
+        note(tmp_path, 1, MEND, (ETH,))
+    note(tmp_path, 2, FILL, (ETH,))
+    note_failed_run(tmp_path, "died", ["spot"], START_MS, "killed")
+
+    assert feed_of(tmp_path)[0] == 0
 
 
 def test_what_left_the_configuration_is_forgotten_after_a_month(tmp_path) -> None:

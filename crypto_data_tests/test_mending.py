@@ -152,6 +152,20 @@ def test_a_tick_asks_for_a_bounded_number_of_days() -> None:
         assert len(errand.series) * (errand.end - errand.first).days <= SERIES_DAYS_A_RUN
 
 
+def test_however_many_series_a_month_is_not_cut() -> None:
+    """Of 1,200 series too: a month in pieces is fetched from the archive once a piece."""
+    symbols = [f"S{number:03d}USDT" for number in range(400)]
+    catalog = catalog_of(symbols=", ".join(symbols), intervals="1m, 1h, 1d", start="2018-01-01")
+    stretches = [
+        Stretch(series, date(2018, 1, 1), date(2024, 6, 8)) for series in catalog.all_series()
+    ]
+
+    errands = plan_errands(stretches, catalog, until=NOW)
+
+    assert {len(errand.series) for errand in errands} == {1200}
+    assert [errand.first for errand in errands] == [date(2024, month, 1) for month in (6, 5, 4, 3)]
+
+
 def test_days_outside_the_feed_or_without_partition_are_not_asked_for() -> None:
     """A run's days lie within the feed, and before the first day that has no partition yet."""
     stretches = [Stretch(BTC, date(2023, 1, 1), date(2024, 6, 12))]

@@ -101,7 +101,7 @@ def test_a_run_marks_each_day_with_what_is_known_of_it(desk, instance) -> None:
 
 
 def test_a_range_of_days_and_series_is_one_run(desk, instance) -> None:
-    """Two series over three days: one run; what for, how and which days are readable; both marked."""
+    """Two series over three days: one run that tells what for, how and which days; both marked."""
     backfill(desk, instance, BOTH, parallel=3)
 
     [run] = instance.get_runs()

@@ -453,3 +453,18 @@ def test_an_etag_that_flips_is_followed_once_a_pass(early) -> None:
     assert corrections(early) == ()
     span = TimeRange(instant("2024-01-10"), instant("2024-01-11"))
     assert early.lake.read(HOURS, span).num_rows == 24
+
+
+def test_a_file_published_again_with_fewer_klines_takes_none_away(early) -> None:
+    """What it lacks stays as it was, and the day's ledger says that the file lacks it."""
+    early.fill()
+    early.sandbox.faults.add(
+        Fault(FILE, "missing_rows"), Fault(FILE, "republished", last_modified_ms=NOW + MINUTE_MS)
+    )
+
+    report, _ = revise(early)
+
+    facts = early.lake.period_ledger(HOURS, "2024")[TENTH]
+    assert (tenth(report).state, facts.rows) == (DayState.COMPLETE, 24)
+    assert facts.reason == "vision: lacks 12 of 24 klines"
+    assert early.equals_truth(HOURS, TENTH, date(2024, 1, 12))

@@ -166,3 +166,11 @@ def test_an_undelivered_alert_fails_the_tick_without_its_address(desk, instance)
         for path in folder.rglob("*")
         if path.is_file() and secret.encode() in path.read_bytes()
     ]
+
+
+def test_telling_a_person_asks_the_exchange_for_nothing(desk, instance) -> None:
+    """Not for the time either: one that does not answer would keep its own alarm waiting."""
+    result = sense(desk, instance, "alerts")
+
+    assert result.skip_message == "0 messages sent, 0 wait"
+    assert desk.asked() == []

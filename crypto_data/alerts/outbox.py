@@ -37,6 +37,9 @@ LOGGER = logging.getLogger("crypto_data.alerts")
 FILE = "outbox.json"
 # A change takes milliseconds; whoever holds the lock for longer hangs.
 LOCK_SECONDS = 30.0
+# To look around takes seconds; minutes where the ledgers of a large lake are read for the first
+# time.
+WATCH_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,30 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / FILE
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hold the right to look for trouble and tell of it, until the context ends.
+
+        Who looked earlier must not tell later: what has begun since would be over for them.
+
+        Raises:
+            LakeNotWritable: the disk is full or read-only.
+            LakeBusy: another process has it for too long.
+        """
+        lock = FileLock(self._folder / "watch.lock", timeout=WATCH_SECONDS)
+        with _writing(self._path):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise LakeBusy(
+                    str(self._path), "another process looks for trouble; run the command again"
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def tell(self, troubles: Iterable[Trouble], now_ms: int, urls: Sequence[Secret]) -> list[str]:
         """Take in all troubles there are now, and queue what a person should hear of them.

@@ -12,6 +12,10 @@ from crypto_data.alerts.trouble import Kind, Trouble, message
 from crypto_data.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 
 REMIND_MS = HOUR_MS
+# Two that look at once may have read their clocks in the other order; no clock was set back then.
+APART_MS = 10 * MINUTE_MS
+# More of one sort at once, as when a disk loses files, are told of in one message.
+MOST_OF_A_SORT = 5
 # What is over is known for so long, and so long waits a message whose address left the
 # configuration, in case it comes back.
 KEPT_MS = 7 * DAY_MS
@@ -87,8 +91,33 @@ def advance(
             alerts[key] = replace(alert, ended_ms=now_ms)
             if alert.last_told_ms is not None and marks:
                 said.append((Kind.OVER, alert.trouble))
+    said = _gathered(said)
     state = _queue(replace(state, alerts=alerts), said, now_ms, marks)
     return state, [message(kind, trouble, now_ms) for kind, trouble in said]
+
+
+def _gathered(said: Sequence[tuple[Kind, Trouble]]) -> list[tuple[Kind, Trouble]]:
+    """Return what is said, with one in the place of many of a sort: `damage` of `damage/…`."""
+    sorts: dict[tuple[Kind, str], list[Trouble]] = {}
+    for kind, trouble in said:
+        sorts.setdefault((kind, trouble.key.partition("/")[0]), []).append(trouble)
+    gathered = list[tuple[Kind, Trouble]]()
+    for (kind, sort), troubles in sorts.items():
+        if len(troubles) <= MOST_OF_A_SORT:
+            gathered += [(kind, trouble) for trouble in troubles]
+        else:
+            gathered.append((kind, _in_one(sort, troubles)))
+    return gathered
+
+
+def _in_one(sort: str, troubles: Sequence[Trouble]) -> Trouble:
+    return replace(
+        troubles[0],
+        key=sort,
+        what=f"{len(troubles)} alike at once, such as: {troubles[0].what}",
+        since_ms=min(trouble.since_ms for trouble in troubles),
+        remedy="crypto-data alerts",
+    )
 
 
 def _worst(troubles: Iterable[Trouble]) -> dict[str, Trouble]:
@@ -120,7 +149,7 @@ def _kind(before: Alert, trouble: Trouble, now_ms: int) -> Kind | None:
     if trouble.level > before.told_level:
         return Kind.WORSE
     # A clock that was set back must not silence reminders until it has caught up.
-    if not 0 <= now_ms - before.last_told_ms < REMIND_MS:
+    if not -APART_MS < now_ms - before.last_told_ms < REMIND_MS:
         return Kind.REMINDER
     return None
 

@@ -18,6 +18,7 @@ from crypto_data.planning import RunPlan
 
 # Days wait for a week or two: their stretches are few.
 MOST_RUNS = 20
+TIDY_SECONDS = 10.0
 
 
 def look_after(catalog: Catalog) -> int:
@@ -25,7 +26,9 @@ def look_after(catalog: Catalog) -> int:
 
     Returns the exit status: 1 when a run failed or a message could not be delivered.
     """
-    return max(_revise(catalog), _tell(catalog))
+    revised = _revise(catalog)
+    _tidy(catalog)
+    return max(revised, _tell(catalog))
 
 
 def _revise(catalog: Catalog) -> int:
@@ -58,6 +61,15 @@ def _revise(catalog: Catalog) -> int:
     )
     complain(result.failed_runs)
     return 1 if result.failed_runs or result.interrupted else 0
+
+
+def _tidy(catalog: Catalog) -> None:
+    """Delete old runs and replaced files as the housekeeping schedule does; the rest next time."""
+    from crypto_data.orchestration.housekeeping import tidy
+    from crypto_data.orchestration.instance import open_instance, prepare_home
+
+    with open_instance(prepare_home(catalog.path.parent, os.environ)) as instance:
+        tidy(catalog, instance, seconds=TIDY_SECONDS)
 
 
 def _tell(catalog: Catalog) -> int:

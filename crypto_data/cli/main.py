@@ -207,7 +207,7 @@ def sql(
     config: Config = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Run one SELECT on the views klines, inventory, coverage and gaps."""
+    """Run one SELECT on the views klines, inventory, coverage, gaps, corrections and health."""
     from crypto_data.cli.views import print_statement
 
     print_statement(read_catalog(config), statement, form)

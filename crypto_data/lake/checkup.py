@@ -47,10 +47,8 @@ _DEPTH = 4
 # A temporary file is written within seconds, `lake.duckdb` within minutes.
 STRAY_MS = MINUTE_MS
 UNLOCKED_STRAY_MS = DAY_MS
-# So many files are handed to the threads at once.
-_BATCH = 256
-# So often a file is looked at that others replace meanwhile.
-LOOKS = 5
+_BATCH = 256  # files handed to the threads at once
+_LOOKS = 5  # at a file that others replace meanwhile
 
 
 class Kind(StrEnum):
@@ -184,25 +182,24 @@ def examine(
 ) -> tuple[Finding | None, int]:
     """Return what is wrong with one file of klines, None for nothing; and how many it holds.
 
-    A file that is gone by now has nothing wrong. One that was replaced between its footer and its
-    rows is looked at again.
+    Nothing is wrong with one that is gone by now. One replaced meanwhile is looked at again.
     """
     full = root / path
-    for _ in range(LOOKS):
+    for _ in range(_LOOKS):
         before = _stamp(full)
         found, rows = _examine_once(full, path, series, period, verify=verify)
         if found is None or found.kind is not Kind.DISAGREES or _stamp(full) == before:
             return found, rows
-    return None, rows  # what disagreed each time were the footer of one file and rows of another
+    return None, rows  # each time the footer of one file disagreed with the rows of the next
 
 
-def _stamp(full: Path) -> tuple[int, int, int] | None:
-    """Return what tells a file from the one that replaces it; None where it cannot be told."""
+def _stamp(full: Path) -> tuple[int, int]:
+    """Return what tells a file from the one that replaces it."""
     try:
         status = full.stat()
     except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
 
 
 def _examine_once(

@@ -22,8 +22,9 @@ from crypto_data.lake.history_file import (
 from crypto_data.lake.layout import HISTORY
 from crypto_data.series import Series
 
-# Runs a feed remembers having noted.
-NOTED_RUNS = 100
+# Runs a feed remembers having noted: more than mend it in a day, for so long dead ones are looked
+# for, and one that is forgotten would count again.
+NOTED_RUNS = 1000
 
 _COUNTED = (Aim.FILL, Aim.REPAIR)
 
@@ -119,13 +120,18 @@ def note_failed_run(root: Path, run_id: str, feeds: Iterable[str], at_ms: int, w
                 continue
             if run_id not in record.run_ids:
                 record.before = record.standing
-            record.run_short, record.short = [], []
+            record.run_short, record.short, record.died = [], [], True
             record.standing = record.before.failed(at_ms, why)
             record.run_ids = _remembered(record.run_ids, run_id)
 
 
-def note_whole(root: Path, feeds: Iterable[str], at_ms: int) -> None:
+def note_whole(root: Path, seen: Mapping[str, Standing], at_ms: int) -> None:
     """End the errors of feeds of which nothing is left to mend, whoever has mended it.
+
+    Args:
+        root: The lake.
+        seen: The feeds, as they stood when that was found; one that has run since is left alone.
+        at_ms: The exchange's clock, UTC epoch milliseconds.
 
     Raises:
         LakeNotWritable: no space or no permission; the history is as it was.
@@ -133,10 +139,11 @@ def note_whole(root: Path, feeds: Iterable[str], at_ms: int) -> None:
         LakeDamaged: the system does not let us read the file.
     """
     with changing(root, at_ms) as book:
-        for feed in feeds:
-            record = book.feeds.setdefault(feed, FeedRecord())
-            record.standing = replace(record.standing, errors_in_a_row=0, since_ms=0, why="")
-            record.short = []
+        for feed, standing in seen.items():
+            record = book.feeds.get(feed)
+            if record is not None and record.standing == standing:
+                record.standing = replace(standing, errors_in_a_row=0, since_ms=0, why="")
+                record.short, record.died = [], False
 
 
 def _went_well(record: FeedRecord, run_id: str) -> bool:
@@ -165,16 +172,21 @@ def _count_series(
 
 def _count_feed(book: Book, record: FeedRecord, done: Pass, asked: set[str]) -> None:
     if done.aim in _COUNTED:
+        # A command has several runs: one over other series does not end the error of an earlier.
+        left = sorted(set(record.short) - asked)
         if record.run_short:
             why = _why(book, record.run_short, asked)
             record.standing = record.before.failed(done.at_ms, why)
+        elif left:
+            record.standing = record.before.ran(done.at_ms)
         else:
             record.standing = record.before.succeeded(done.at_ms)
-        record.short = list(record.run_short)
+        record.short, record.died = sorted({*left, *record.run_short}), False
     elif done.aim is Aim.MEND:
         served = asked - set(record.run_short)
         record.short = [name for name in record.short if name not in served]
-        healed = not record.run_short and not record.short
+        # Nobody knows what a run that died left undone: other days that were mended say nothing.
+        healed = not (record.run_short or record.short or record.died)
         before = record.before
         record.standing = before.succeeded(done.at_ms) if healed else before.ran(done.at_ms)
     else:

@@ -65,6 +65,7 @@ class FeedRecord:
 
     standing: Standing = field(default_factory=Standing)
     short: list[str] = field(default_factory=list)  # series of the last error, not mended since
+    died: bool = False  # the last error was a run that died before it could tell its series
     before: Standing = field(default_factory=Standing)  # the last run
     run_short: list[str] = field(default_factory=list)  # series that fell short in it
     run_ids: list[str] = field(default_factory=list)
@@ -148,6 +149,7 @@ def _record_of(entry: Mapping[str, Any]) -> FeedRecord:
     return FeedRecord(
         _standing_of(entry["standing"]),
         _texts_of(entry["short"]),
+        bool(entry.get("died", False)),
         _standing_of(entry["before"]),
         _texts_of(entry["run_short"]),
         _texts_of(entry["run_ids"]),
@@ -191,6 +193,7 @@ def _encode(book: Book) -> bytes:
             name: {
                 "standing": astuple(record.standing),
                 "short": record.short,
+                "died": record.died,
                 "before": astuple(record.before),
                 "run_short": record.run_short,
                 "run_ids": record.run_ids,

@@ -62,7 +62,8 @@ def put_aside(
     """
     original = path.relative_to(root)
     series, period = owner
-    kept = _place(root, original, Shelf.DAMAGED if period else Shelf.FOREIGN, at_ms)
+    with writing(root / SET_ASIDE):
+        kept = _place(root, original, Shelf.DAMAGED if period else Shelf.FOREIGN, at_ms)
     moved = SetAside(str(original), series, period, at_ms, why, str(kept.relative_to(root)))
     replace_file(kept.with_name(kept.name + _RECORD), _encode(moved))
     with writing(path):

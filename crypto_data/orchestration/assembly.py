@@ -6,10 +6,9 @@ import dagster as dg
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.orchestration.assets import build_assets
-from crypto_data.orchestration.checks import build_checks
 from crypto_data.orchestration.housekeeping import build_housekeeping
 from crypto_data.orchestration.io_manager import FailoverIOManager
-from crypto_data.orchestration.judging import build_judging
+from crypto_data.orchestration.judging import build_checks, build_judging
 from crypto_data.orchestration.resources import LakeResource
 from crypto_data.orchestration.schedules import build_schedules
 from crypto_data.orchestration.sensors import build_sensors

@@ -19,7 +19,7 @@ from crypto_data.intervals import Interval
 from crypto_data.orchestration import foreground
 from crypto_data.orchestration.names import SERIES_METADATA, asset_keys, output_name, step_name
 from crypto_data.orchestration.resources import LakeResource
-from crypto_data.orchestration.runs import tag_run
+from crypto_data.orchestration.runs import forget_planned_checks, tag_run
 from crypto_data.partitions import ONE_DAY
 from crypto_data.reports import DayReport, SeriesReport
 from crypto_data.series import Series
@@ -82,6 +82,7 @@ def _build_step(
             if name in context.op_execution_context.selected_output_names
         }
         tag_run(context, feed.name, config.aim)
+        forget_planned_checks(context)
         yield from _fetch(context, lake, selected, config, feed.name)
 
     return fetch_klines

@@ -1,25 +1,20 @@
-"""What is judged of every series: its asset checks, and which of them are due.
+"""What is judged of every series, and which series are due.
 
 A check of a series has no partitions: Dagster would leave those of a ranged run planned for ever.
-They are judged in runs of their own, by `orchestration.judging`.
+The steps that judge belong to `orchestration.judging`.
 """
 
-import warnings
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
 from enum import StrEnum
 from hashlib import blake2b
 
 import dagster as dg
 import pyarrow as pa
-from dagster._core.definitions.assets.definition.asset_spec import AssetExecutionType
 
-from crypto_data.catalog.configuration import Catalog, Feed
-from crypto_data.intervals import Interval
+from crypto_data.catalog.configuration import Catalog
 from crypto_data.lake.census import Census
 from crypto_data.lake.overdue import stale_series
 from crypto_data.orchestration import verdicts
-from crypto_data.orchestration.names import asset_keys
 from crypto_data.orchestration.pages import names_of
 from crypto_data.series import Series
 
@@ -39,7 +34,7 @@ class Check(StrEnum):
     FRESH = "fresh"
 
 
-_SAYS = {
+SAYS = {
     Check.COMPLETE: "No closed day is partial or missing. Days that nobody has asked for yet are "
     "left to the feed's schedule for a day.",
     Check.RULES: "No row of the days that changed broke a rule of validation.",
@@ -53,47 +48,6 @@ def check_keys(key: dg.AssetKey) -> list[dg.AssetCheckKey]:
     """Return the keys of all checks of one series' asset."""
     # Plain text: Dagster stores names as they are, and no enum of ours.
     return [dg.AssetCheckKey(key, str(name)) for name in Check]
-
-
-def build_checks(catalog: Catalog) -> list[dg.AssetsDefinition]:
-    """Return one definition per feed and interval: the checks of all its series."""
-    # Dagster calls itself with the parameter that it warns of.
-    warnings.filterwarnings("ignore", "Parameter `execution_type`", dg.BetaWarning)
-    keys = asset_keys(catalog.all_series())
-    return [
-        _declare(
-            f"check_{feed.name}_{interval}", [keys[series] for series in _series_of(feed, interval)]
-        )
-        for feed in catalog.feeds
-        for interval in feed.intervals
-    ]
-
-
-def _series_of(feed: Feed, interval: Interval) -> list[Series]:
-    return [series for series in feed.series if series.interval == interval]
-
-
-def _declare(name: str, keys: list[dg.AssetKey]) -> dg.AssetsDefinition:
-    """Return the checks of some assets so that no run over days plans them.
-
-    A run over 3,000 days would plan each check of each of its series once a day, for 3 seconds a
-    series, and leave those rows planned for ever. Of checks that Dagster takes for judged elsewhere
-    it plans none; it still starts their step beside the assets', which says nothing.
-    """
-    specs = [
-        dg.AssetCheckSpec(str(check), asset=key, description=_SAYS[check])
-        for key in keys
-        for check in Check
-    ]
-
-    @dg.multi_asset_check(name=name, specs=specs, can_subset=True)
-    def judged_elsewhere() -> Iterator[dg.AssetCheckResult]:
-        yield from ()
-
-    attributes = judged_elsewhere.get_attributes_dict()
-    return dg.AssetsDefinition.dagster_internal_init(
-        **{**attributes, "execution_type": AssetExecutionType.UNEXECUTABLE}
-    )
 
 
 def due_checks(

@@ -41,11 +41,12 @@ _TELLING = {
 
 @dataclass(slots=True)
 class Tidied:
-    """What one pass over Dagster's storage did; `is_done` tells whether it came to the end."""
+    """What one pass did; `is_done` tells whether it came to the end of Dagster's runs."""
 
     runs_deleted: int = 0
     runs_kept: int = 0
     orphans_deleted: int = 0
+    superseded_deleted: int = 0
     is_done: bool = False
 
 
@@ -57,17 +58,14 @@ def build_housekeeping(catalog: Catalog) -> tuple[dg.JobDefinition, dg.ScheduleD
         out=dg.Out(dg.Nothing),
         description="Deletes runs and replaced files that are old enough, in bounded steps.",
     )
-    def tidy(context: dg.OpExecutionContext) -> None:
-        older_than = datetime.now(UTC) - timedelta(days=catalog.keep.run_days)
-        tidied = tidy_runs(context.instance, older_than, seconds=SECONDS_A_PASS)
-        replaced_ms = current_clock(catalog) - catalog.keep.superseded_days * DAY_MS
-        swept = sweep_superseded(catalog.lake, replaced_ms)
+    def tidy_up(context: dg.OpExecutionContext) -> None:
+        tidied = tidy(catalog, context.instance, seconds=SECONDS_A_PASS)
         context.log.info(
             "%d runs deleted, %d kept, %d leftovers of runs and %d replaced files deleted%s",
             tidied.runs_deleted,
             tidied.runs_kept,
             tidied.orphans_deleted,
-            swept,
+            tidied.superseded_deleted,
             "" if tidied.is_done else "; the rest follows next time",
         )
         context.add_output_metadata(
@@ -75,7 +73,7 @@ def build_housekeeping(catalog: Catalog) -> tuple[dg.JobDefinition, dg.ScheduleD
                 "runs_deleted": tidied.runs_deleted,
                 "runs_kept": tidied.runs_kept,
                 "leftovers_deleted": tidied.orphans_deleted,
-                "superseded_files_deleted": swept,
+                "superseded_files_deleted": tidied.superseded_deleted,
                 "more_next_time": not tidied.is_done,
             }
         )
@@ -87,7 +85,7 @@ def build_housekeeping(catalog: Catalog) -> tuple[dg.JobDefinition, dg.ScheduleD
         "were replaced long enough ago.",
     )
     def housekeeping() -> None:
-        tidy()
+        tidy_up()
 
     schedule = dg.ScheduleDefinition(
         name="housekeeping_schedule",
@@ -97,6 +95,15 @@ def build_housekeeping(catalog: Catalog) -> tuple[dg.JobDefinition, dg.ScheduleD
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     return housekeeping, schedule
+
+
+def tidy(catalog: Catalog, instance: dg.DagsterInstance, *, seconds: float) -> Tidied:
+    """Delete runs and superseded files that are older than the configuration keeps them."""
+    older_than = datetime.now(UTC) - timedelta(days=catalog.keep.run_days)
+    tidied = tidy_runs(instance, older_than, seconds=seconds)
+    replaced_ms = current_clock(catalog) - catalog.keep.superseded_days * DAY_MS
+    tidied.superseded_deleted = sweep_superseded(catalog.lake, replaced_ms)
+    return tidied
 
 
 def tidy_runs(

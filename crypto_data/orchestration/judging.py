@@ -1,10 +1,10 @@
-"""The run that judges series: each check over the days that changed since it last did.
+"""The steps that judge series: each check over the days that changed since it last did.
 
 What makes a day good or bad belongs to `orchestration.verdicts`, which series are due to
 `orchestration.checks`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from crypto_data.catalog.configuration import Catalog
+from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.errors import LakeDamaged
+from crypto_data.intervals import Interval
 from crypto_data.lake.census import take_census
 from crypto_data.lake.feeds import current_wishes
 from crypto_data.lake.layout import QUARANTINE, quarantine_path
@@ -23,7 +24,7 @@ from crypto_data.lake.prices import read_edges
 from crypto_data.lake.store import Lake
 from crypto_data.mending import SETTLE_MS
 from crypto_data.orchestration import verdicts
-from crypto_data.orchestration.checks import Check, check_keys, stale_of
+from crypto_data.orchestration.checks import SAYS, Check, check_keys, stale_of
 from crypto_data.orchestration.names import asset_keys
 from crypto_data.orchestration.pages import Page, pages_of
 from crypto_data.orchestration.resources import current_clock
@@ -58,19 +59,14 @@ def build_judging(catalog: Catalog) -> dg.JobDefinition:
 
     @dg.op(name=STEP)
     def judge_series(context: dg.OpExecutionContext, config: JudgeConfig) -> None:
-        chosen = [series for series in keys if not config.series or str(series) in config.series]
-        now_ms = current_clock(catalog)
-        census = take_census(catalog.lake, local_ms(), current_wishes(catalog))
-        pages = pages_of(census, set(chosen))
-        stale = stale_of(census, catalog, now_ms)
-        checks = {series: check_keys(keys[series]) for series in chosen}
-        since = _judged_until(context.instance, [key for held in checks.values() for key in held])
-        for series in chosen:
-            for key in checks[series]:
-                bench = _Bench(
-                    Lake(catalog.lake), pages[series], stale.get(series), now_ms, since[key]
-                )
-                context.instance.report_runless_asset_event(_evaluate(key, bench))
+        chosen = {
+            key: series
+            for series in keys
+            if not config.series or str(series) in config.series
+            for key in check_keys(keys[series])
+        }
+        for evaluation in _judge(catalog, context.instance, chosen):
+            context.instance.report_runless_asset_event(evaluation)
 
     @dg.job(
         name=JOB,
@@ -83,12 +79,77 @@ def build_judging(catalog: Catalog) -> dg.JobDefinition:
     return checks
 
 
+def build_checks(catalog: Catalog) -> list[dg.AssetChecksDefinition]:
+    """Return one definition per feed and interval: the checks of all its series, any subset.
+
+    What a person executes from an asset's page is judged there and then.
+    """
+    keys = asset_keys(catalog.all_series())
+    return [
+        _build_step(catalog, feed, interval, keys)
+        for feed in catalog.feeds
+        for interval in feed.intervals
+    ]
+
+
+def _build_step(
+    catalog: Catalog, feed: Feed, interval: Interval, keys: Mapping[Series, dg.AssetKey]
+) -> dg.AssetChecksDefinition:
+    series_of = {keys[series]: series for series in feed.series if series.interval == interval}
+
+    @dg.multi_asset_check(
+        name=f"check_{feed.name}_{interval}",
+        specs=[
+            dg.AssetCheckSpec(str(check), asset=key, description=SAYS[check])
+            for key in series_of
+            for check in Check
+        ],
+        can_subset=True,
+    )
+    def judge(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        if context.run.is_partitioned:
+            return  # Dagster lets a backfill take them along; the sensor has them judged after it
+        chosen = {
+            key: series_of[key.asset_key]
+            for key in sorted(context.selected_asset_check_keys, key=str)
+        }
+        for evaluation in _judge(catalog, context.instance, chosen):
+            yield dg.AssetCheckResult(
+                passed=evaluation.passed,
+                asset_key=evaluation.asset_key,
+                check_name=evaluation.check_name,
+                description=evaluation.description,
+                severity=evaluation.severity,
+                metadata=evaluation.metadata,
+            )
+
+    return judge
+
+
+def _judge(
+    catalog: Catalog, instance: dg.DagsterInstance, chosen: Mapping[dg.AssetCheckKey, Series]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Yield what each chosen check finds of its series, by the lake as it is now."""
+    now_ms = current_clock(catalog)
+    census = take_census(catalog.lake, local_ms(), current_wishes(catalog))
+    pages = pages_of(census, set(chosen.values()))
+    stale = stale_of(census, catalog, now_ms)
+    since = _judged_until(instance, chosen)
+    for key, series in chosen.items():
+        yield _evaluate(
+            key,
+            _Bench(Lake(catalog.lake), pages[series], stale.get(series), now_ms, since[key]),
+        )
+
+
 def _judged_until(
-    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
+    instance: dg.DagsterInstance, keys: Collection[dg.AssetCheckKey]
 ) -> dict[dg.AssetCheckKey, int]:
     """Return the newest mark each check saw when it last ended, UTC epoch ms; 0 for never."""
     found = dict.fromkeys(keys, 0)
-    for key, summary in instance.event_log_storage.get_asset_check_summary_records(keys).items():
+    for key, summary in instance.event_log_storage.get_asset_check_summary_records(
+        list(keys)
+    ).items():
         record = summary.last_completed_check_execution_record
         # A check that broke off has ended without an evaluation.
         evaluation = record.evaluation if record and record.event else None

@@ -3,7 +3,7 @@
 Which days those are belongs to `mending`.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._utils.schedules import get_latest_completed_cron_tick
@@ -20,6 +20,8 @@ from crypto_data.sources.connect import local_ms
 
 # What the schedule missed while nothing ran is caught up so far back; the gap sensor does the rest.
 CATCH_UP_DAYS = 31
+# So long after its tick a schedule has had its turn: its run can be seen, or is over.
+TURN = timedelta(hours=1)
 
 
 def build_schedules(catalog: Catalog) -> list[dg.ScheduleDefinition]:
@@ -42,7 +44,7 @@ def _build_schedule(catalog: Catalog, feed: Feed) -> dg.ScheduleDefinition:
         context: dg.ScheduleEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
         tick = context.scheduled_execution_time
-        newest = get_latest_completed_cron_tick(feed.schedule, datetime.now(UTC), "UTC")
+        newest = _last_tick(feed, datetime.now(UTC))
         if newest is not None and tick < newest:
             return dg.SkipReason(f"missed; the tick of {newest:%Y-%m-%d %H:%M} UTC catches it up")
         errand = scheduled_errand(catalog, feed)
@@ -62,3 +64,36 @@ def scheduled_errand(catalog: Catalog, feed: Feed) -> Errand | None:
     if unsettled is None or unsettled >= end:
         return None
     return Errand(feed, unsettled, end, tuple(sorted(feed.series)))
+
+
+def last_turns_ms(catalog: Catalog, now_ms: int) -> dict[str, int]:
+    """Return by feed name when its schedule last had its turn, by the exchange's clock.
+
+    Args:
+        catalog: The configuration.
+        now_ms: The exchange's clock, UTC epoch milliseconds. Schedules tick by this machine's.
+    """
+    ahead_ms = now_ms - local_ms()
+    ticks = {feed.name: _last_tick(feed, datetime.now(UTC) - TURN) for feed in catalog.feeds}
+    return {
+        name: int(tick.timestamp() * 1000) + ahead_ms
+        for name, tick in ticks.items()
+        if tick is not None
+    }
+
+
+def is_catching_up(feed: Feed, looked_s: float | None) -> bool:
+    """Return whether a feed's schedule has ticked since somebody last looked.
+
+    It asks for days right now, in a run that may not be seen yet.
+
+    Args:
+        feed: The feed.
+        looked_s: When that was, UTC epoch seconds; None for never.
+    """
+    tick = _last_tick(feed, datetime.now(UTC))
+    return looked_s is not None and tick is not None and looked_s < tick.timestamp()
+
+
+def _last_tick(feed: Feed, before: datetime) -> datetime | None:
+    return get_latest_completed_cron_tick(feed.schedule, before, "UTC")

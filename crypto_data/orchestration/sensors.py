@@ -21,8 +21,9 @@ from crypto_data.orchestration.errands import busy_errands, run_request
 from crypto_data.orchestration.instance import end_dead_runs
 from crypto_data.orchestration.judging import JOB, judging_config
 from crypto_data.orchestration.names import asset_keys
-from crypto_data.orchestration.resources import current_clock, watch_lake
+from crypto_data.orchestration.resources import current_clock, known_clock, watch_lake
 from crypto_data.orchestration.runs import note_failed_runs
+from crypto_data.orchestration.schedules import is_catching_up, last_turns_ms
 from crypto_data.partitions import day_of
 from crypto_data.sources.connect import local_ms
 
@@ -70,8 +71,15 @@ def _gap_sensor(catalog: Catalog) -> dg.SensorDefinition:
     )
     def mend_gaps(context: dg.SensorEvaluationContext) -> Requests:
         now_ms = current_clock(catalog)
+        turns_ms = last_turns_ms(catalog, now_ms)
+        gaps = due_gaps(_census(catalog).runs, catalog, now_ms, turns_ms)
+        asking = {
+            series
+            for series, feed in catalog.all_series().items()
+            if is_catching_up(feed, context.last_tick_completion_time)
+        }
         errands = plan_errands(
-            due_gaps(_census(catalog).runs, catalog, now_ms),
+            [gap for gap in gaps if gap.series not in asking],
             catalog,
             until=_today(),
             busy=busy_errands(context.instance, catalog),
@@ -98,7 +106,7 @@ def _revision_sensor(catalog: Catalog) -> dg.SensorDefinition:
     def revise_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now_ms = current_clock(catalog)
         done = _Rounds.read(context.cursor)
-        if now_ms - done.at_ms < HOUR_MS and now_ms >= done.at_ms:
+        if abs(now_ms - done.at_ms) < HOUR_MS:  # a clock measured anew may be a moment behind
             return dg.SkipReason("the archive was looked at less than an hour ago")
         busy = busy_errands(context.instance, catalog)
         waiting = provisional_days(_census(catalog).runs, catalog)
@@ -156,7 +164,8 @@ def _alert_sensor(catalog: Catalog) -> dg.SensorDefinition:
     )
     def tell_person(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         end_dead_runs(context.instance)
-        note_failed_runs(context.instance, catalog, current_clock(catalog))
+        # Not measured: an exchange that does not answer must not keep its own alarm waiting.
+        note_failed_runs(context.instance, catalog, known_clock(catalog))
         report = watch_lake(catalog)
         if report.failures:
             # A failed tick is what Dagster shows; the messages wait in the outbox.

@@ -109,6 +109,8 @@ class FailoverChain:
         tally = Tally(series, [day_range(day) for day in days], self._clock_ms())
         for answer in answers:
             tally.take(answer, 0, doubtful_rank=len(self._sources))
+        # A file that lacks what an earlier one had takes nothing away, but it is said.
+        tally.tell_holes(tally.still_wanted([day_range(day) for day in days]))
         for day, asked in tally.days.items():
             if known[day].explained and asked.checksum:
                 # The others have said before that they have none of what is absent.
