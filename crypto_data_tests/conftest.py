@@ -7,6 +7,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,43 @@ class Desk:
 def _in_ms(rows: pa.Table) -> pa.Table:
     place = rows.schema.get_field_index("close_time")
     return rows.set_column(place, "close_time", epoch_ms(rows["close_time"]))
+
+
+# Stands in the address of alerts, and may stand nowhere else.
+ALERT_TOKEN = "token-that-nobody-may-see"  # noqa: S105 - looked for in all files
+
+
+@dataclass
+class AlertReceiver:
+    """A server that takes alerts: its address, the secret in it, and the texts that arrived."""
+
+    address: str
+    token: str
+    texts: list[str]
+
+
+@pytest.fixture
+def alert_receiver():
+    """Return a server on loopback that takes alerts."""
+    texts: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            texts.append(json.loads(body)["text"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            del args
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield AlertReceiver(
+        f"http://127.0.0.1:{server.server_address[1]}/{ALERT_TOKEN}", ALERT_TOKEN, texts
+    )
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

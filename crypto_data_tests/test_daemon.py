@@ -1,15 +1,12 @@
 """Dagster's real daemon over a lake with a hole and a damaged file: nobody lends a hand."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager, suppress
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dagster as dg
 import pytest
@@ -20,37 +17,13 @@ from crypto_data.orchestration.instance import (
     open_instance,
     prepare_home,
 )
+from crypto_data_tests.conftest import ALERT_TOKEN
 
 FIRST, END = date(2024, 1, 10), date(2024, 1, 13)
 SERIES = ("binance/spot/BTCUSDT/1h", "binance/spot/ETHUSDT/1h")
 DAMAGED = "symbol=ETHUSDT/2024.parquet"
 # The alerts' sensor looks once a minute: a trouble and its end take two looks.
 LIMIT_SECONDS = 240
-SECRET = "token-that-nobody-may-see"  # noqa: S105 - looked for in all files
-
-
-@contextmanager
-def receiving():
-    """Yield an address for alerts, and the list of texts that arrive there."""
-    texts: list[str] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            texts.append(json.loads(body)["text"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            del args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/{SECRET}", texts
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @contextmanager
@@ -90,37 +63,36 @@ def unfinished(home) -> list[dg.DagsterRun]:
 
 
 @pytest.mark.slow
-def test_the_daemon_makes_a_lake_whole_and_tells_of_damage(desk, tmp_path) -> None:
+def test_the_daemon_makes_a_lake_whole_and_tells_of_damage(desk, tmp_path, alert_receiver) -> None:
     """A hole is filled, a damaged file replaced, a person hears when it began and when it ended."""
-    with receiving() as (address, texts):
-        desk.configure(
-            {"symbols": ["BTCUSDT", "ETHUSDT"], "start": f"{FIRST}", "end": f"{END}"},
-            more=f'alerts:\n  urls: ["{address}"]\n',
-        )
-        desk.fill(FIRST, date(2024, 1, 12))
-        path = next(desk.lake.root.rglob(DAMAGED))
-        path.write_bytes(b"PAR1" + path.read_bytes()[4:-200])
-        home = prepare_home(desk.folder, desk.environ)
-        with open_instance(home):
-            pass  # the storage is made before the daemon's threads want it
-        output = tmp_path / "daemon.log"
+    desk.configure(
+        {"symbols": ["BTCUSDT", "ETHUSDT"], "start": f"{FIRST}", "end": f"{END}"},
+        more=f'alerts:\n  urls: ["{alert_receiver.address}"]\n',
+    )
+    desk.fill(FIRST, date(2024, 1, 12))
+    path = next(desk.lake.root.rglob(DAMAGED))
+    path.write_bytes(b"PAR1" + path.read_bytes()[4:-200])
+    home = prepare_home(desk.folder, desk.environ)
+    with open_instance(home):
+        pass  # the storage is made before the daemon's threads want it
+    output = tmp_path / "daemon.log"
 
-        with running_daemon(desk, home, output) as daemon:
-            deadline = time.monotonic() + LIMIT_SECONDS
-            while time.monotonic() < deadline and daemon.poll() is None:
-                told = [text for text in texts if DAMAGED in text]
-                if len(told) > 1 and not unfinished(home):
-                    break
-                time.sleep(0.5)
+    with running_daemon(desk, home, output) as daemon:
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < deadline and daemon.poll() is None:
+            told = [text for text in alert_receiver.texts if DAMAGED in text]
+            if len(told) > 1 and not unfinished(home):
+                break
+            time.sleep(0.5)
 
-        said = output.read_text()
-        assert [text.startswith("crypto-data: over: ") for text in told] == [False, True], said
-        assert all(desk.equals_truth(series, FIRST, END) for series in SERIES)
-        assert unfinished(home) == []
-        assert "Traceback" not in said
-        assert SECRET not in said
-        assert not [
-            path
-            for path in home.rglob("*")
-            if path.is_file() and SECRET.encode() in path.read_bytes()
-        ]
+    said = output.read_text()
+    assert [text.startswith("crypto-data: over: ") for text in told] == [False, True], said
+    assert all(desk.equals_truth(series, FIRST, END) for series in SERIES)
+    assert unfinished(home) == []
+    assert "Traceback" not in said
+    assert ALERT_TOKEN not in said
+    assert not [
+        path
+        for path in home.rglob("*")
+        if path.is_file() and ALERT_TOKEN.encode() in path.read_bytes()
+    ]

@@ -9,13 +9,10 @@ import os
 import random
 import re
 import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dagster as dg
@@ -36,38 +33,14 @@ from crypto_data.sandbox.server import Sandbox
 from crypto_data.sandbox.symbols import Outage, Symbol, instant
 from crypto_data.series import Market
 from crypto_data.sources.connect import local_ms
+from crypto_data_tests.conftest import ALERT_TOKEN
 
 MONTH = date(2024, 5, 1)
 END = date(2024, 6, 1)
-TOKEN = "token-that-nobody-may-see"  # noqa: S105 - looked for in all files
 
 
 def ms(text: str) -> int:
     return instant(text)
-
-
-@contextmanager
-def receiving():
-    """Yield an address for alerts, and the list of texts that arrive there."""
-    texts: list[str] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            texts.append(json.loads(body)["text"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            del args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/{TOKEN}", texts
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Month:
@@ -188,7 +161,7 @@ FUTURES = {
 
 @pytest.mark.slow
 def test_a_month_ends_whole_and_a_person_heard_of_what_mattered(
-    tmp_path, own_sandbox, new_desk, monkeypatch
+    tmp_path, own_sandbox, new_desk, monkeypatch, alert_receiver
 ) -> None:
     """After a month of trouble every day is settled, every row is true, every alert was due."""
     seed = int(os.environ.get("CRYPTO_DATA_TEST_SEED") or random.SystemRandom().randrange(10**6))
@@ -196,14 +169,13 @@ def test_a_month_ends_whole_and_a_person_heard_of_what_mattered(
     desk = replace(new_desk(tmp_path), sandbox=own_sandbox)
     for name, value in desk.environ.items():
         monkeypatch.setenv(name, value)
-    with receiving() as (address, texts):
-        alerts = f'alerts:\n  urls: ["{address}"]\n'
-        desk.configure(SPOT, FUTURES, more=alerts)
-        with open_instance(prepare_home(desk.folder, os.environ)) as instance:
-            month = Month(desk, instance)
-            events = Events(random.Random(seed), month, alerts)  # noqa: S311 - no secret
-            live_through(month, events)
-            events.check(texts)
+    alerts = f'alerts:\n  urls: ["{alert_receiver.address}"]\n'
+    desk.configure(SPOT, FUTURES, more=alerts)
+    with open_instance(prepare_home(desk.folder, os.environ)) as instance:
+        month = Month(desk, instance)
+        events = Events(random.Random(seed), month, alerts)  # noqa: S311 - no secret
+        live_through(month, events)
+        events.check(alert_receiver.texts)
     month.check_lake(events.lying)
 
 
@@ -281,8 +253,8 @@ class Events:
         expected = [one for day in sorted(due) for one in due[day]]
 
         assert [_short(text) for text in texts] == expected
-        assert not any(TOKEN in text for text in texts)
-        assert not any(TOKEN.encode() in path.read_bytes() for path in self._files())
+        assert not any(ALERT_TOKEN in text for text in texts)
+        assert not any(ALERT_TOKEN.encode() in path.read_bytes() for path in self._files())
 
     def _files(self) -> list[Path]:
         """Return all files of the lake, of Dagster and of our own state, the configuration not."""

@@ -93,6 +93,7 @@ def build_housekeeping(catalog: Catalog) -> tuple[dg.JobDefinition, dg.ScheduleD
         cron_schedule=CRON,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Deletes what is old enough, a bounded piece a night.",
     )
     return housekeeping, schedule
 

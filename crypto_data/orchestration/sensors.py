@@ -54,6 +54,11 @@ def _census(catalog: Catalog) -> Census:
     return take_census(catalog.lake, local_ms(), current_wishes(catalog))
 
 
+def _everything(catalog: Catalog) -> dg.AssetSelection:
+    """Return all series by their groups: names of a thousand series would not fit a page."""
+    return dg.AssetSelection.groups(*(feed.name for feed in catalog.feeds))
+
+
 def _today() -> date:
     """Return the first day that has no partition yet, by this machine's clock as Dagster does."""
     return day_of(local_ms())
@@ -64,7 +69,7 @@ def _gap_sensor(catalog: Catalog) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="gaps",
-        asset_selection=dg.AssetSelection.assets(*keys.values()),
+        asset_selection=_everything(catalog),
         minimum_interval_seconds=GAP_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks again for partial and missing days whose wait is over, newest first.",
@@ -97,7 +102,7 @@ def _revision_sensor(catalog: Catalog) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="revisions",
-        asset_selection=dg.AssetSelection.assets(*keys.values()),
+        asset_selection=_everything(catalog),
         minimum_interval_seconds=REVISION_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Compares provisional days with the archive, and looks in turn at sealed ones "
