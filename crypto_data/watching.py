@@ -3,10 +3,12 @@
 What counts as trouble belongs to `troubles`, what was told and how it gets there to `alerts`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from crypto_data.alerts.delivery import DeliveryReport, deliver
 from crypto_data.alerts.outbox import Outbox
+from crypto_data.alerts.trouble import Trouble
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.lake.census import take_census
 from crypto_data.lake.feeds import current_wishes
@@ -18,13 +20,16 @@ from crypto_data.sources.gate import Gate
 from crypto_data.troubles import Scene, find_troubles
 
 
-def watch(catalog: Catalog, state_directory: Path, local_ms: int) -> DeliveryReport:
+def watch(
+    catalog: Catalog, state_directory: Path, local_ms: int, also: Sequence[Trouble] = ()
+) -> DeliveryReport:
     """Look for trouble, note what a person should hear of, and deliver what waits.
 
     Args:
         catalog: The configuration.
         state_directory: Where limits of this machine's address are remembered.
         local_ms: This machine's clock, UTC epoch milliseconds.
+        also: Trouble that the lake does not know of.
 
     Raises:
         LakeError: the lake cannot be read or written at all; nothing was told.
@@ -32,7 +37,7 @@ def watch(catalog: Catalog, state_directory: Path, local_ms: int) -> DeliveryRep
     outbox = Outbox(catalog.lake / ALERTS)
     with outbox.watching():
         scene = look(catalog, state_directory, outbox, local_ms)
-        outbox.tell(find_troubles(scene), scene.now_ms, catalog.alerts.urls)
+        outbox.tell([*find_troubles(scene), *also], scene.now_ms, catalog.alerts.urls)
     _end_healed_errors(scene)
     return deliver(outbox, catalog.alerts.urls, scene.now_ms)
 

@@ -22,8 +22,8 @@ from crypto_data.orchestration.checks import (
 )
 from crypto_data.orchestration.errands import PARTITION, RANGE_END, RANGE_START, run_request
 from crypto_data.orchestration.instance import open_instance
-from crypto_data.orchestration.judging import JOB, JUDGED_UNTIL, judging_config
-from crypto_data.orchestration.names import asset_keys
+from crypto_data.orchestration.judging import JUDGED_UNTIL, judging_config
+from crypto_data.orchestration.names import CHECKS_JOB, asset_keys
 from crypto_data.partitions import day_start_ms
 from crypto_data.planning import RunPlan
 from crypto_data.sandbox.faults import Fault
@@ -310,7 +310,7 @@ def judge(desk, instance, *series):
     """Run the checks of some series as the sensor asks for them."""
     defs, keys = build_definitions(desk.catalog()), asset_keys(desk.catalog().all_series())
     wanted = [key for one in series for key in check_keys(keys[one])]
-    done = defs.resolve_job_def(JOB).execute_in_process(
+    done = defs.resolve_job_def(CHECKS_JOB).execute_in_process(
         instance=instance, run_config=judging_config(series)
     )
     assert done.success

@@ -13,6 +13,7 @@ from crypto_data.orchestration.assembly import build_definitions
 from crypto_data.orchestration.errands import RANGE_END, RANGE_START, run_request
 from crypto_data.orchestration.instance import open_instance, prepare_home
 from crypto_data.orchestration.names import asset_keys
+from crypto_data.orchestration.runs import failed_jobs
 from crypto_data.orchestration.schedules import scheduled_errand
 from crypto_data.partitions import day_start_ms
 from crypto_data.sandbox.faults import Fault
@@ -174,3 +175,17 @@ def test_telling_a_person_asks_the_exchange_for_nothing(desk, instance) -> None:
 
     assert result.skip_message == "0 messages sent, 0 wait"
     assert desk.asked() == []
+
+
+def test_a_failed_run_of_the_checks_is_told_until_one_succeeds(desk, instance) -> None:
+    """Jobs that fetch nothing are told of too, in the words of their error."""
+    desk.fill(FIRST, END)
+    job = build_definitions(desk.catalog()).resolve_job_def("checks")
+    instance.report_run_failed(instance.create_run_for_job(job), "killed: out of memory")
+
+    (failed,) = failed_jobs(instance, NOW_MS)
+    assert job.execute_in_process(instance=instance).success
+
+    assert failed.key == "run/checks"
+    assert "out of memory" in failed.words
+    assert failed_jobs(instance, NOW_MS) == []

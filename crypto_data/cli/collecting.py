@@ -73,8 +73,12 @@ def _tidy(catalog: Catalog) -> None:
 
 
 def _tell(catalog: Catalog) -> int:
+    from crypto_data.orchestration.instance import open_instance, prepare_home
     from crypto_data.orchestration.resources import watch_lake
+    from crypto_data.orchestration.runs import failed_jobs
 
-    report = watch_lake(catalog)
+    with open_instance(prepare_home(catalog.path.parent, os.environ)) as instance:
+        failed = failed_jobs(instance, exchange_ms(catalog))
+    report = watch_lake(catalog, failed)
     complain(f"alert not delivered: {failure}" for failure in report.failures)
     return 1 if report.failures else 0

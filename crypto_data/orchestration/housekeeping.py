@@ -15,6 +15,7 @@ import dagster as dg
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.intervals import DAY_MS
 from crypto_data.lake.superseded import sweep_superseded
+from crypto_data.orchestration.names import HOUSEKEEPING_JOB
 from crypto_data.orchestration.resources import current_clock
 from crypto_data.orchestration.run_files import DOOMED, delete_run, sweep_orphans
 
@@ -79,7 +80,7 @@ def build_housekeeping(catalog: Catalog) -> tuple[dg.JobDefinition, dg.ScheduleD
         )
 
     @dg.job(
-        name="housekeeping",
+        name=HOUSEKEEPING_JOB,
         executor_def=dg.in_process_executor,
         description="Deletes old runs with their events and logs, and files of the lake that "
         "were replaced long enough ago.",

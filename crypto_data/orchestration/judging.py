@@ -25,7 +25,7 @@ from crypto_data.lake.store import Lake
 from crypto_data.mending import SETTLE_MS
 from crypto_data.orchestration import verdicts
 from crypto_data.orchestration.checks import SAYS, Check, check_keys, stale_of
-from crypto_data.orchestration.names import asset_keys
+from crypto_data.orchestration.names import CHECKS_JOB, asset_keys
 from crypto_data.orchestration.pages import Page, pages_of
 from crypto_data.orchestration.resources import current_clock
 from crypto_data.orchestration.verdicts import Verdict
@@ -33,7 +33,6 @@ from crypto_data.partitions import day_of
 from crypto_data.series import Series
 from crypto_data.sources.connect import local_ms
 
-JOB = "checks"
 STEP = "judge_series"
 
 # So many days of a series are read for their prices in one run.
@@ -69,7 +68,7 @@ def build_judging(catalog: Catalog) -> dg.JobDefinition:
             context.instance.report_runless_asset_event(evaluation)
 
     @dg.job(
-        name=JOB,
+        name=CHECKS_JOB,
         executor_def=dg.in_process_executor,
         description="Judges series by the days that changed; see the checks of each asset.",
     )

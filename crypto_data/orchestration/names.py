@@ -17,6 +17,9 @@ SERIES_METADATA = "crypto_data/series"
 FEED_TAG = "crypto_data_feed/"
 # What a run is for, a `harvest.Aim`.
 AIM_TAG = "crypto_data/aim"
+# Jobs that fetch nothing and look after the lake.
+CHECKS_JOB = "checks"
+HOUSEKEEPING_JOB = "housekeeping"
 
 _REFUSED = re.compile(r"[^A-Za-z0-9_]")
 

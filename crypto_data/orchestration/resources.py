@@ -15,6 +15,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from crypto_data.alerts.delivery import DeliveryReport
+from crypto_data.alerts.trouble import Trouble
 from crypto_data.catalog.configuration import Catalog, Feed, find_catalog, load_catalog
 from crypto_data.errors import UsageError
 from crypto_data.harvest import Aim
@@ -77,9 +78,9 @@ def known_clock(catalog: Catalog) -> int:
     return local_ms() + read_wishes(catalog.lake).clock_ahead_ms
 
 
-def watch_lake(catalog: Catalog) -> DeliveryReport:
-    """Look for trouble in the lake and tell a person of it."""
-    return watch(catalog, state_folder(os.environ), local_ms())
+def watch_lake(catalog: Catalog, also: Sequence[Trouble]) -> DeliveryReport:
+    """Look for trouble in the lake and tell a person of it, and of what was found elsewhere."""
+    return watch(catalog, state_folder(os.environ), local_ms(), also)
 
 
 def _write_wishes(catalog: Catalog, chains: Chains) -> None:

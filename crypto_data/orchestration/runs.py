@@ -8,11 +8,12 @@ from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster_shared.error import SerializableErrorInfo
 
+from crypto_data.alerts.trouble import Trouble
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.harvest import Aim
 from crypto_data.lake.history import History, note_failed_run, read_history
 from crypto_data.orchestration.errands import feeds_of
-from crypto_data.orchestration.names import AIM_TAG, FEED_TAG
+from crypto_data.orchestration.names import AIM_TAG, CHECKS_JOB, FEED_TAG, HOUSEKEEPING_JOB
 
 # Failed runs are looked for so far back; more of them in that time are noted by a later call.
 LOOK_BACK = timedelta(days=1)
@@ -65,6 +66,27 @@ def note_failed_runs(instance: dg.DagsterInstance, catalog: Catalog, now_ms: int
         ]
         if feeds:
             note_failed_run(catalog.lake, run.run_id, feeds, now_ms, failure_of(instance, run))
+
+
+def failed_jobs(instance: dg.DagsterInstance, now_ms: int) -> list[Trouble]:
+    """Return the jobs that look after the lake and whose last run failed.
+
+    Args:
+        instance: Where Dagster keeps its runs.
+        now_ms: The exchange's clock, UTC epoch milliseconds.
+    """
+    troubles = []
+    for job in (CHECKS_JOB, HOUSEKEEPING_JOB):
+        ended = dg.RunsFilter(
+            job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+        )
+        for run in instance.get_runs(ended, limit=1):
+            if run.status is dg.DagsterRunStatus.FAILURE:
+                what = f"The last run of the job {job} failed."
+                words = failure_of(instance, run)
+                remedy = f"It runs again by itself. See run {run.run_id} on the web page"
+                troubles.append(Trouble(f"run/{job}", 1, what, now_ms, words, remedy))
+    return troubles
 
 
 def _is_told(history: History, feed: str, run_id: str) -> bool:

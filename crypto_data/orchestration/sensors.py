@@ -19,10 +19,10 @@ from crypto_data.mending import due_gaps, plan_errands, plan_roll, provisional_d
 from crypto_data.orchestration.checks import due_checks
 from crypto_data.orchestration.errands import busy_errands, run_request
 from crypto_data.orchestration.instance import end_dead_runs
-from crypto_data.orchestration.judging import JOB, judging_config
-from crypto_data.orchestration.names import asset_keys
+from crypto_data.orchestration.judging import judging_config
+from crypto_data.orchestration.names import CHECKS_JOB, asset_keys
 from crypto_data.orchestration.resources import current_clock, known_clock, watch_lake
-from crypto_data.orchestration.runs import note_failed_runs
+from crypto_data.orchestration.runs import failed_jobs, note_failed_runs
 from crypto_data.orchestration.schedules import is_catching_up, last_turns_ms
 from crypto_data.partitions import day_of
 from crypto_data.sources.connect import local_ms
@@ -144,7 +144,7 @@ class _Rounds:
 def _check_sensor(catalog: Catalog) -> dg.SensorDefinition:
     @dg.sensor(
         name="checks",
-        job_name=JOB,
+        job_name=CHECKS_JOB,
         minimum_interval_seconds=CHECK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Judges the series whose days have changed, or have grown stale.",
@@ -171,7 +171,7 @@ def _alert_sensor(catalog: Catalog) -> dg.SensorDefinition:
         end_dead_runs(context.instance)
         # Not measured: an exchange that does not answer must not keep its own alarm waiting.
         note_failed_runs(context.instance, catalog, known_clock(catalog))
-        report = watch_lake(catalog)
+        report = watch_lake(catalog, failed_jobs(context.instance, known_clock(catalog)))
         if report.failures:
             # A failed tick is what Dagster shows; the messages wait in the outbox.
             why = "; ".join(map(str, report.failures))
