@@ -24,6 +24,7 @@ from crypto_data.partitions import day_start_ms, expected_opens
 from crypto_data.schema import KLINES, TIME, fetched_table
 from crypto_data.selection import Selection
 from crypto_data.series import Market, Series
+from crypto_data.sources.connect import local_ms
 
 BTC = Series("binance", Market.SPOT, "BTCUSDT", Interval.HOUR_1)
 WEEKLY = Series("binance", Market.UM, "1000PEPEUSDT", Interval.WEEK_1)
@@ -527,3 +528,19 @@ def test_a_full_disk_leaves_the_old_database(tmp_path) -> None:
     assert "what was there is untouched" in done.stdout
     assert (tmp_path / "lake.duckdb").read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["lake.duckdb"]
+
+
+def test_an_unreadable_foreign_file_that_sorts_first_stops_no_view(desk) -> None:
+    """DuckDB would take the columns from it; the lake's own files are read instead."""
+    desk.configure()
+    desk.fill()
+    folder = next((desk.lake.root / "klines").rglob("symbol=BTCUSDT"))
+    (folder / "2023-12.parquet").write_bytes((folder / "2024.parquet").read_bytes()[:3000])
+
+    census = take_census(desk.lake.root, local_ms())
+    states = run_statement(desk.lake.root, census, "SELECT DISTINCT state FROM coverage")
+    klines = run_statement(desk.lake.root, census, "SELECT count(*) AS n FROM klines")
+
+    assert states.to_pylist() == [{"state": "complete"}]
+    assert klines.to_pylist() == [{"n": 24}]
+    assert rebuild_database(desk.lake.root, local_ms()).exists()

@@ -70,11 +70,13 @@ def _define_klines(connection: duckdb.DuckDBPyConnection, root: Path, census: Ce
     except duckdb.Error as error:
         if not census.faults:
             _blame_files(root, census, error)
-            raise
-        # The file that DuckDB takes the columns from is one of those: it is given another first.
+        # The file that DuckDB takes the columns from is one of those, or foreign: it is given
+        # our own, another one first.
         broken = {fault.path for fault in census.faults}
         files = sorted((part.path for part in find_parts(root)), key=lambda one: str(one) in broken)
         has_readable = bool(files) and str(files[0]) not in broken
+        if not has_readable and not census.faults:
+            raise
         connection.execute(
             klines_view(root, files) if has_readable else empty_klines_view(str(census.faults[0]))
         )
