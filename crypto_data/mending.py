@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_data.catalog.configuration import Catalog, Feed
-from crypto_data.coverage import DayState
+from crypto_data.coverage import ARCHIVE, DayState
 from crypto_data.intervals import HOUR_MS, Period
 from crypto_data.partitions import EPOCH, ONE_DAY, closed_end, day_of
 from crypto_data.patience import asked_again_ms
@@ -222,7 +222,7 @@ def plan_roll(catalog: Catalog, turn: int, now_ms: int) -> Errand | None:
 
 def _pieces(catalog: Catalog, now_ms: int) -> Iterator[Errand]:
     for feed in catalog.feeds:
-        if feed.sources[0] != "vision":
+        if feed.sources[0] != ARCHIVE:
             continue
         newest = day_of(now_ms).year
         for year in range(newest, feed.start.year - 1, -1):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from crypto_data.catalog.configuration import Catalog, Feed
-from crypto_data.coverage import day_state
+from crypto_data.coverage import ARCHIVE, day_state
 from crypto_data.errors import LakeDamaged, UsageError
 from crypto_data.harvest import Aim
 from crypto_data.intervals import Interval
@@ -233,7 +233,7 @@ def estimate(needs: Sequence[Need]) -> Estimate:
 
 
 def _requests(need: Need) -> int:
-    if need.feed.sources[0] != "vision":
+    if need.feed.sources[0] != ARCHIVE:
         return max(len(need.days) // 30, -(-need.rows // REST_PAGE_ROWS))
     months: dict[str, int] = {}
     for day in need.days:

@@ -323,8 +323,11 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path, caplog, damage) ->
     broken = damage((tmp_path / FILE).read_bytes())
     (tmp_path / FILE).write_bytes(broken)
 
+    with pytest.raises(LakeDamaged, match="crypto-data collect"):
+        outbox.check()
     before = outbox.current()
     texts = outbox.tell([trouble()], NOW_MS + 1, URLS)
+    outbox.check()
 
     assert (before, len(texts), len(outbox.waiting())) == ([], 1, 2)
     assert (tmp_path / f"{FILE}.damaged").read_bytes() == broken

@@ -544,3 +544,18 @@ def test_an_unreadable_foreign_file_that_sorts_first_stops_no_view(desk) -> None
     assert states.to_pylist() == [{"state": "complete"}]
     assert klines.to_pylist() == [{"n": 24}]
     assert rebuild_database(desk.lake.root, local_ms()).exists()
+
+
+def test_files_of_other_names_add_no_rows(desk) -> None:
+    """What somebody else put below the klines is in no view, readable or not."""
+    desk.configure()
+    desk.fill()
+    folder = next((desk.lake.root / "klines").rglob("symbol=BTCUSDT"))
+    (folder / "mine.parquet").write_bytes((folder / "2024.parquet").read_bytes())
+    (folder / "zz.parquet").touch()
+
+    census = take_census(desk.lake.root, local_ms())
+    klines = run_statement(desk.lake.root, census, "SELECT count(*) AS n FROM klines")
+    held = run_statement(desk.lake.root, census, "SELECT sum(rows) AS n FROM inventory")
+
+    assert klines.to_pylist() == held.to_pylist() == [{"n": 24}]

@@ -18,6 +18,7 @@ from crypto_data.orchestration.assembly import build_definitions
 from crypto_data.orchestration.backfill import RANGE_END, RANGE_START, run_backfill
 from crypto_data.orchestration.instance import WORKER_TAG, open_instance, worker_tag
 from crypto_data.orchestration.names import AIM_TAG
+from crypto_data.partitions import ONE_DAY
 from crypto_data.planning import RunPlan
 from crypto_data.sandbox.faults import Fault
 from crypto_data.series import Series
@@ -252,6 +253,18 @@ def test_history_counts_errors_in_a_row(desk, home) -> None:
     assert failures.last_success_ms == success.last_success_ms < failures.last_run_ms
     assert "BTCUSDT" in failures.why
     assert (feed["result"], feed["errors_in_a_row"], feed["why"]) == ("failure", 2, failures.why)
+
+
+def test_the_runs_of_one_call_count_once(desk, instance) -> None:
+    """A command that needs two runs and fails in both made one error, not two."""
+    spoil(desk, "2024-01-10", "BTCUSDT")
+    spoil(desk, "2024-01-13", "BTCUSDT")
+    plans = [RunPlan(day, day + ONE_DAY, (HOURS,)) for day in (FIRST, END)]
+
+    result = backfill(desk, instance, *plans)
+
+    assert len(result.failed_runs) == 2
+    assert read_history(desk.lake.root).feeds["binance_spot"].errors_in_a_row == 1
 
 
 def test_runs_of_killed_commands_are_ended(home) -> None:

@@ -134,6 +134,19 @@ class Outbox:
         lasting = (alert for alert in alerts if alert.ended_ms is None)
         return sorted(lasting, key=lambda alert: (alert.trouble.since_ms, alert.trouble.key))
 
+    def check(self) -> None:
+        """Refuse a file that says nothing, so that nobody takes it for peace.
+
+        Raises:
+            LakeDamaged: it is there and cannot be read.
+        """
+        if self._path.exists() and _state_of(self._path) is None:
+            raise LakeDamaged(
+                str(self._path),
+                "cannot be read, so nobody knows what was told; run: crypto-data collect, which "
+                "keeps it aside and begins anew",
+            )
+
     def waiting(self) -> list[Waiting]:
         """Return the messages that are not delivered, in the order they were queued."""
         state = self._read()

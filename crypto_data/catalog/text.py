@@ -107,7 +107,7 @@ def read_entries(
             WHOLE_FILE,
             node.start_mark.line + 1 if node else 1,
             _kind_of(node),
-            "keys and values: lake, feeds, sources, alerts",
+            "keys and values: lake, feeds, sources, alerts, keep",
         )
     return root, reader.faults
 

@@ -25,8 +25,13 @@ _OF_MESSAGES = ("address", "kind", "key", "since", "attempts", "next_try", "why"
 
 
 def print_alerts(catalog: Catalog, form: Format) -> None:
-    """Print a line an alert that lasts, and a line a message that waits."""
+    """Print a line an alert that lasts, and a line a message that waits.
+
+    Raises:
+        LakeDamaged: what was told cannot be read.
+    """
     outbox = Outbox(catalog.lake / ALERTS)
+    outbox.check()
     alerts, messages = _alert_rows(outbox), _message_rows(outbox)
     if not catalog.alerts.urls:
         complain([f"{NOBODY}; write one under alerts.urls in {catalog.path}"])

@@ -6,12 +6,11 @@ The daemon's sensors do the same; here it is done once, for those who run no dae
 import os
 
 from crypto_data.catalog.configuration import Catalog
-from crypto_data.cli.fetching import exchange_ms
 from crypto_data.cli.options import local_ms
 from crypto_data.cli.output import complain
 from crypto_data.harvest import Aim
 from crypto_data.lake.census import take_census
-from crypto_data.lake.feeds import current_wishes
+from crypto_data.lake.feeds import current_wishes, exchange_ms
 from crypto_data.mending import plan_errands, plan_roll, provisional_days
 from crypto_data.partitions import EPOCH, day_of
 from crypto_data.planning import RunPlan
@@ -41,7 +40,7 @@ def _revise(catalog: Catalog) -> int:
     errands = plan_errands(
         provisional_days(runs, catalog), catalog, until=day_of(local_ms()), most=MOST_RUNS
     )
-    now_ms = exchange_ms(catalog)
+    now_ms = exchange_ms(catalog.lake, local_ms())
     rolled = plan_roll(catalog, (day_of(now_ms) - EPOCH).days, now_ms)
     errands += [rolled] if rolled else []
     plans = [RunPlan(one.first, one.end, one.series, Aim.REVISE) for one in errands]
@@ -78,7 +77,7 @@ def _tell(catalog: Catalog) -> int:
     from crypto_data.orchestration.runs import failed_jobs
 
     with open_instance(prepare_home(catalog.path.parent, os.environ)) as instance:
-        failed = failed_jobs(instance, exchange_ms(catalog))
+        failed = failed_jobs(instance, exchange_ms(catalog.lake, local_ms()))
     report = watch_lake(catalog, failed)
     complain(f"alert not delivered: {failure}" for failure in report.failures)
     return 1 if report.failures else 0

@@ -13,7 +13,8 @@ from crypto_data.coverage import DayState
 from crypto_data.errors import LakeNotWritable
 from crypto_data.harvest import Aim
 from crypto_data.health import health_view
-from crypto_data.lake.feeds import current_wishes, read_wishes, write_wishes
+from crypto_data.intervals import DAY_MS
+from crypto_data.lake.feeds import current_wishes, exchange_ms, write_wishes
 from crypto_data.lake.inventory import rebuild_database
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end
@@ -34,17 +35,29 @@ ROWS_A_SECOND = 300_000
 
 
 def find_work(catalog: Catalog, chosen: Selection) -> list[Need]:
-    """Return what the chosen series lack; writes nothing."""
-    lake = Lake(catalog.lake)
+    """Return what the chosen series lack by the clock that was last measured; writes nothing.
+
+    Raises:
+        UsageError: the selection names what is not configured.
+    """
     series = choose_series(catalog, chosen)
-    now_ms = local_ms() + read_wishes(lake.root).clock_ahead_ms
+    now_ms = exchange_ms(catalog.lake, local_ms())
     check_days(series, chosen, now_ms)
-    return find_needs(lake, series, chosen, now_ms)
+    return find_needs(Lake(catalog.lake), series, chosen, now_ms)
 
 
-def exchange_ms(catalog: Catalog) -> int:
-    """Return the exchange's clock as it was last measured, UTC epoch milliseconds."""
-    return local_ms() + read_wishes(catalog.lake).clock_ahead_ms
+def measure_clock(catalog: Catalog, chosen: Selection) -> None:
+    """Ask the exchange for its time, unless it told it a moment ago: it says which days are over.
+
+    Raises:
+        UsageError: the selection names what is not configured; nobody was asked.
+    """
+    from crypto_data.orchestration.resources import current_clock
+
+    series = choose_series(catalog, chosen)
+    # Days that no clock could make right are refused before anybody is asked.
+    check_days(series, chosen, exchange_ms(catalog.lake, local_ms()) + DAY_MS)
+    current_clock(catalog)
 
 
 def note_wishes(catalog: Catalog) -> None:
@@ -129,7 +142,7 @@ def fetch(
         result = run_backfill(
             catalog, plan_runs(needs, aim), instance, parallel=parallel, on_days=on_days
         )
-        note_failed_runs(instance, catalog, exchange_ms(catalog))
+        note_failed_runs(instance, catalog, exchange_ms(catalog.lake, local_ms()))
     needs = _over_at_the_exchange(catalog, needs)
     _print_result(needs, result.days, form)
     short = _short_days(needs, result.days)
@@ -143,7 +156,7 @@ def fetch(
 
 def _over_at_the_exchange(catalog: Catalog, needs: Sequence[Need]) -> list[Need]:
     """Return the needs without days that are not over by the exchange's clock, known only now."""
-    now_ms = exchange_ms(catalog)
+    now_ms = exchange_ms(catalog.lake, local_ms())
     kept = [
         replace(
             need, days=tuple(d for d in need.days if d < closed_end(need.series.interval, now_ms))

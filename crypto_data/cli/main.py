@@ -129,10 +129,11 @@ def _fetch(
     from crypto_data.cli import fetching
 
     catalog = read_catalog(config)
-    needs = fetching.find_work(catalog, chosen)
     if dry_run:
-        fetching.print_plan(needs, form)
+        fetching.print_plan(fetching.find_work(catalog, chosen), form)
         return 0
+    fetching.measure_clock(catalog, chosen)
+    needs = fetching.find_work(catalog, chosen)
     fetching.note_wishes(catalog)
     if not needs:
         fetching.say_nothing_to_fetch(catalog)

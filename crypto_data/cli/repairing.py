@@ -8,7 +8,7 @@ from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import complain
 from crypto_data.harvest import Aim
 from crypto_data.lake.checkup import Wanted, check_lake
-from crypto_data.lake.feeds import read_wishes
+from crypto_data.lake.feeds import exchange_ms
 from crypto_data.lake.healing import Healed, heal_lake
 from crypto_data.partitions import period_days
 from crypto_data.planning import check_days, choose_series
@@ -22,7 +22,8 @@ def repair_lake(catalog: Catalog, chosen: Selection, *, parallel: int, form: For
     Raises:
         UsageError: the selection names what is not configured; nothing was done.
     """
-    now_ms = local_ms() + read_wishes(catalog.lake).clock_ahead_ms
+    fetching.measure_clock(catalog, chosen)
+    now_ms = exchange_ms(catalog.lake, local_ms())
     check_days(choose_series(catalog, chosen), chosen, now_ms)
     healed = _heal(catalog, chosen, now_ms)
     status = 0 if all(one.done for one in healed) else 1

@@ -132,14 +132,14 @@ def run_statement(
         UsageError: it is not one SELECT, or DuckDB refuses it; the message is DuckDB's.
         LakeDamaged: it reads klines of a file that cannot be read.
     """
+    names = ", ".join((*VIEWS, *(extra or {})))
     with contextlib.closing(open_views(root, census, extra)) as connection:
         try:
-            _check_is_one_select(connection, statement)
+            _check_is_one_select(connection, statement, names)
             _shut_in(connection, root)
             return connection.sql(statement).to_arrow_table()
         except duckdb.Error as error:
             _blame_files(root, census, error)
-            names = ", ".join((*VIEWS, *(extra or {})))
             raise UsageError(
                 f"the statement was refused: {error}\nThe views are {names}."
             ) from error
@@ -172,12 +172,12 @@ def _blame_files(root: Path, census: Census, error: duckdb.Error) -> None:
         ) from error
 
 
-def _check_is_one_select(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+def _check_is_one_select(connection: duckdb.DuckDBPyConnection, statement: str, names: str) -> None:
     statements = connection.extract_statements(statement)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise UsageError(
             "only one SELECT can be run, so that no query can change the lake; "
-            f"the views are {', '.join(VIEWS)}"
+            f"the views are {names}"
         )
 
 

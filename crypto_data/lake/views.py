@@ -73,7 +73,8 @@ def klines_view(root: Path, files: Sequence[Path] | None = None) -> str:
 
     DuckDB reads the first file when the view is made: of `files`, that must be a readable one.
     """
-    pattern = [klines_glob(literal(root))]
+    # Every period begins with its year: a foreign file of another name adds no rows.
+    pattern = [str(Path(klines_glob(literal(root))).with_name("[0-9][0-9][0-9][0-9]*.parquet"))]
     if files is not None:
         pattern = [str(literal(root) / file.relative_to(root)) for file in files]
     places = ", ".join("'" + one.replace("'", "''") + "'" for one in pattern)

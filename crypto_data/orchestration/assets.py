@@ -19,7 +19,7 @@ from crypto_data.intervals import Interval
 from crypto_data.orchestration import foreground
 from crypto_data.orchestration.names import SERIES_METADATA, asset_keys, output_name, step_name
 from crypto_data.orchestration.resources import LakeResource
-from crypto_data.orchestration.runs import forget_planned_checks, tag_run
+from crypto_data.orchestration.runs import call_of, forget_planned_checks, tag_run
 from crypto_data.partitions import ONE_DAY
 from crypto_data.reports import DayReport, SeriesReport
 from crypto_data.series import Series
@@ -146,7 +146,7 @@ def _fetch(
             if not report.is_whole:
                 failed.append(report)
         foreground.check_stop()
-        lake.note_pass(context.run.run_id, feed, config.aim, tuple(outputs), failed)
+        lake.note_pass(call_of(context.run), feed, config.aim, tuple(outputs), failed)
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         # Dagster calls a run canceled only where somebody asked for it; a signal is somebody.
         context.instance.report_run_canceling(context.run)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from uuid import uuid4
 
 import dagster as dg
 
@@ -13,7 +14,7 @@ from crypto_data.orchestration.assembly import build_fetching
 from crypto_data.orchestration.errands import RANGE_END, RANGE_START
 from crypto_data.orchestration.foreground import listening, run_aside, stop
 from crypto_data.orchestration.instance import worker_tag
-from crypto_data.orchestration.names import asset_keys
+from crypto_data.orchestration.names import CALL_TAG, asset_keys
 from crypto_data.orchestration.runs import failure_of
 from crypto_data.partitions import ONE_DAY
 from crypto_data.planning import RunPlan
@@ -55,10 +56,19 @@ def run_backfill(
     job = build_fetching(catalog).resolve_implicit_global_asset_job_def()
     keys = asset_keys(catalog.all_series())
     result = BackfillResult()
+    tags = {CALL_TAG: uuid4().hex, **worker_tag()}
     with listening(result.note), listening(on_days):
         for plan in plans:
             chosen = [keys[series] for series in plan.series]
-            run = run_aside(partial(_execute, job, plan, chosen, instance, parallel))
+            steps = {
+                node.name: {"config": {"parallel": parallel, "aim": plan.aim.name}}
+                for node in job.get_subset(asset_selection=set(chosen)).nodes
+            }
+            days = {
+                RANGE_START: plan.first.isoformat(),
+                RANGE_END: (plan.end - ONE_DAY).isoformat(),
+            }
+            run = run_aside(partial(_execute, job, chosen, instance, steps, tags | days))
             if run.status is dg.DagsterRunStatus.FAILURE:
                 result.failed_runs.append(failure_of(instance, run))
             if stop.is_set():
@@ -69,25 +79,17 @@ def run_backfill(
 
 def _execute(
     job: dg.JobDefinition,
-    plan: RunPlan,
     chosen: Sequence[dg.AssetKey],
     instance: dg.DagsterInstance,
-    parallel: int,
+    steps: dict[str, dict[str, dict[str, object]]],
+    tags: dict[str, str],
 ) -> dg.DagsterRun:
     """Execute one run to its end and return it as the storage has it."""
-    steps = {
-        node.name: {"config": {"parallel": parallel, "aim": plan.aim.name}}
-        for node in job.get_subset(asset_selection=set(chosen)).nodes
-    }
     result = job.execute_in_process(
         instance=instance,
         asset_selection=chosen,
         run_config={"ops": steps, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={
-            RANGE_START: plan.first.isoformat(),
-            RANGE_END: (plan.end - ONE_DAY).isoformat(),
-            **worker_tag(),
-        },
+        tags=tags,
         raise_on_error=False,
     )
     return result.dagster_run

@@ -108,6 +108,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
     """Mark runs of commands that were killed as failed; nothing stays "running" for ever."""
     going = dg.RunsFilter(
         statuses=[
+            dg.DagsterRunStatus.NOT_STARTED,
             dg.DagsterRunStatus.STARTING,
             dg.DagsterRunStatus.STARTED,
             dg.DagsterRunStatus.CANCELING,

@@ -17,6 +17,8 @@ SERIES_METADATA = "crypto_data/series"
 FEED_TAG = "crypto_data_feed/"
 # What a run is for, a `harvest.Aim`.
 AIM_TAG = "crypto_data/aim"
+# The command that a run belongs to: the runs of one call count as one pass.
+CALL_TAG = "crypto_data/call"
 # Jobs that fetch nothing and look after the lake.
 CHECKS_JOB = "checks"
 HOUSEKEEPING_JOB = "housekeeping"

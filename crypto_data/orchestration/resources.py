@@ -21,7 +21,7 @@ from crypto_data.errors import UsageError
 from crypto_data.harvest import Aim
 from crypto_data.health import health_view
 from crypto_data.ingest import Job
-from crypto_data.lake.feeds import Wishes, read_wishes, wanted_series, write_wishes
+from crypto_data.lake.feeds import Wishes, exchange_ms, read_wishes, wanted_series, write_wishes
 from crypto_data.lake.history import Pass, note_pass
 from crypto_data.lake.inventory import rebuild_database
 from crypto_data.lake.layout import FEEDS
@@ -70,12 +70,7 @@ def current_clock(catalog: Catalog) -> int:
             for feed in catalog.feeds:
                 chains.chain(feed).now_ms()
             _write_wishes(catalog, chains)
-    return known_clock(catalog)
-
-
-def known_clock(catalog: Catalog) -> int:
-    """Return the exchange's clock as it was last measured, UTC epoch milliseconds; asks nobody."""
-    return local_ms() + read_wishes(catalog.lake).clock_ahead_ms
+    return exchange_ms(catalog.lake, local_ms())
 
 
 def watch_lake(catalog: Catalog, also: Sequence[Trouble]) -> DeliveryReport:

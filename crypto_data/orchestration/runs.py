@@ -13,7 +13,13 @@ from crypto_data.catalog.configuration import Catalog
 from crypto_data.harvest import Aim
 from crypto_data.lake.history import History, note_failed_run, read_history
 from crypto_data.orchestration.errands import feeds_of
-from crypto_data.orchestration.names import AIM_TAG, CHECKS_JOB, FEED_TAG, HOUSEKEEPING_JOB
+from crypto_data.orchestration.names import (
+    AIM_TAG,
+    CALL_TAG,
+    CHECKS_JOB,
+    FEED_TAG,
+    HOUSEKEEPING_JOB,
+)
 
 # Failed runs are looked for so far back; more of them in that time are noted by a later call.
 LOOK_BACK = timedelta(days=1)
@@ -24,6 +30,11 @@ def tag_run(context: dg.AssetExecutionContext, feed: str, aim: Aim) -> None:
     """Note on the run for which feed it fetches, and what for."""
     tags = {f"{FEED_TAG}{feed}": "true", AIM_TAG: str(aim)}
     context.instance.add_run_tags(context.run.run_id, tags)
+
+
+def call_of(run: dg.DagsterRun) -> str:
+    """Return what a run counts under: the call of the command it belongs to, else itself."""
+    return run.tags.get(CALL_TAG, run.run_id)
 
 
 def forget_planned_checks(context: dg.AssetExecutionContext) -> None:
@@ -62,10 +73,10 @@ def note_failed_runs(instance: dg.DagsterInstance, catalog: Catalog, now_ms: int
         feeds = [
             feed.name
             for feed in feeds_of(run, catalog)
-            if not _is_told(history, feed.name, run.run_id)
+            if not _is_told(history, feed.name, call_of(run))
         ]
         if feeds:
-            note_failed_run(catalog.lake, run.run_id, feeds, now_ms, failure_of(instance, run))
+            note_failed_run(catalog.lake, call_of(run), feeds, now_ms, failure_of(instance, run))
 
 
 def failed_jobs(instance: dg.DagsterInstance, now_ms: int) -> list[Trouble]:
@@ -89,13 +100,13 @@ def failed_jobs(instance: dg.DagsterInstance, now_ms: int) -> list[Trouble]:
     return troubles
 
 
-def _is_told(history: History, feed: str, run_id: str) -> bool:
+def _is_told(history: History, feed: str, call: str) -> bool:
     """Return whether the history knows of a failed run, or of a later one."""
     noted = history.run_ids.get(feed, ())
-    if run_id not in noted:
+    if call not in noted:
         return False
     # It may have died in one step after another had noted a success.
-    return noted[-1] != run_id or history.feeds[feed].errors_in_a_row > 0
+    return noted[-1] != call or history.feeds[feed].errors_in_a_row > 0
 
 
 def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

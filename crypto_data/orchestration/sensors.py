@@ -13,15 +13,16 @@ import dagster as dg
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.harvest import Aim
+from crypto_data.intervals import HOUR_MS, MINUTE_MS
 from crypto_data.lake.census import Census, take_census
-from crypto_data.lake.feeds import current_wishes
+from crypto_data.lake.feeds import current_wishes, exchange_ms
 from crypto_data.mending import due_gaps, plan_errands, plan_roll, provisional_days
 from crypto_data.orchestration.checks import due_checks
 from crypto_data.orchestration.errands import busy_errands, run_request
 from crypto_data.orchestration.instance import end_dead_runs
 from crypto_data.orchestration.judging import judging_config
 from crypto_data.orchestration.names import CHECKS_JOB, asset_keys
-from crypto_data.orchestration.resources import current_clock, known_clock, watch_lake
+from crypto_data.orchestration.resources import current_clock, watch_lake
 from crypto_data.orchestration.runs import failed_jobs, note_failed_runs
 from crypto_data.orchestration.schedules import is_catching_up, last_turns_ms
 from crypto_data.partitions import day_of
@@ -33,9 +34,9 @@ CHECK_SECONDS = 300
 ALERT_SECONDS = 60
 
 # The archive is looked at again so often for days that wait for it, and for sealed ones.
-HOUR_MS = 3_600_000
+REVISED_AGAIN_MS = HOUR_MS
 # A run that fails before it has noted anything is asked for again after so long.
-MEND_AGAIN_MS = 900_000
+MEND_AGAIN_MS = 15 * MINUTE_MS
 
 Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
@@ -111,7 +112,8 @@ def _revision_sensor(catalog: Catalog) -> dg.SensorDefinition:
     def revise_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now_ms = current_clock(catalog)
         done = _Rounds.read(context.cursor)
-        if abs(now_ms - done.at_ms) < HOUR_MS:  # a clock measured anew may be a moment behind
+        # A clock measured anew may be a moment behind.
+        if abs(now_ms - done.at_ms) < REVISED_AGAIN_MS:
             return dg.SkipReason("the archive was looked at less than an hour ago")
         busy = busy_errands(context.instance, catalog)
         waiting = provisional_days(_census(catalog).runs, catalog)
@@ -119,7 +121,7 @@ def _revision_sensor(catalog: Catalog) -> dg.SensorDefinition:
         rolled = plan_roll(catalog, done.turn, now_ms)
         if rolled is not None:
             errands.append(rolled)
-        moment = str(now_ms // HOUR_MS)
+        moment = str(now_ms // REVISED_AGAIN_MS)
         requests = [run_request(errand, keys, Aim.REVISE, moment=moment) for errand in errands]
         return dg.SensorResult(run_requests=requests, cursor=_Rounds(now_ms, done.turn + 1).write())
 
@@ -170,8 +172,9 @@ def _alert_sensor(catalog: Catalog) -> dg.SensorDefinition:
     def tell_person(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         end_dead_runs(context.instance)
         # Not measured: an exchange that does not answer must not keep its own alarm waiting.
-        note_failed_runs(context.instance, catalog, known_clock(catalog))
-        report = watch_lake(catalog, failed_jobs(context.instance, known_clock(catalog)))
+        now_ms = exchange_ms(catalog.lake, local_ms())
+        note_failed_runs(context.instance, catalog, now_ms)
+        report = watch_lake(catalog, failed_jobs(context.instance, now_ms))
         if report.failures:
             # A failed tick is what Dagster shows; the messages wait in the outbox.
             why = "; ".join(map(str, report.failures))
