@@ -4,7 +4,9 @@ Must stay out: retry counts and waits (`sources.http`) and exit codes (`cli`).
 
     CryptoDataError
     ├── CatalogError            fix the configuration (exit 2)
+    ├── CatalogNotWritten       make room for the configuration's file, or run again
     ├── UsageError              fix the command or the argument (exit 2)
+    ├── Closed                  another thread closed the lake meanwhile; ask again
     ├── SourceError             try the next source
     │   ├── Absent              the source has not published it (404)
     │   ├── Broken              it answered with something that cannot be trusted
@@ -55,8 +57,32 @@ class CatalogError(CryptoDataError):
         return "\n".join(str(fault) for fault in self.faults)
 
 
+class CatalogNotWritten(CryptoDataError):
+    """The configuration's file could not be replaced (full, not permitted, held)."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(path, detail)
+        self.path = path
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """Return `path: detail`."""
+        return f"{self.path}: {self.detail}"
+
+
 class UsageError(CryptoDataError):
     """An argument cannot be used; the message says what is allowed."""
+
+
+class Closed(CryptoDataError):
+    """The connections were closed while something was fetched over them."""
+
+    def __str__(self) -> str:
+        """Return what happened, and what to do."""
+        return (
+            "the lake was closed, or the call interrupted, while klines were fetched; "
+            "files that were done are stored. Ask again for the rest"
+        )
 
 
 class SourceError(CryptoDataError):

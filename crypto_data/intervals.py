@@ -86,6 +86,11 @@ class Interval(StrEnum):
             return Period.DAY
         return Period.MONTH if self.length_ms <= 5 * MINUTE_MS else Period.YEAR
 
+    def is_made_of(self, finer: "Interval") -> bool:
+        """Whether its bars are whole numbers of finer ones, and never reach over a day's end."""
+        length_ms = self.length_ms
+        return finer.length_ms < length_ms <= DAY_MS and length_ms % finer.length_ms == 0
+
     def floor(self, time_ms: int) -> int:
         """Return the open time of the bar that contains `time_ms`."""
         if self.is_month:

@@ -17,6 +17,8 @@ from crypto_data.intervals import (
 
 ONE_DAY = timedelta(days=1)
 EPOCH = date(1970, 1, 1)
+# The first block of Bitcoin: nothing can have been traded before.
+FIRST_DAY = date(2009, 1, 3)
 
 # The archive publishes a day's file during the next day; a week later a late one has been mended.
 ARCHIVE_GRACE_DAYS = 7

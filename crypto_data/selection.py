@@ -24,4 +24,6 @@ class Selection:
     def __post_init__(self) -> None:
         """Refuse days that make no range."""
         if self.start and self.end and self.end <= self.start:
-            raise UsageError(f"--end {self.end} is not after --start {self.start}")
+            raise UsageError(
+                f"end {self.end} is not after start {self.start}; the end itself is left out"
+            )

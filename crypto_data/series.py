@@ -12,8 +12,11 @@ from crypto_data.errors import UsageError
 from crypto_data.intervals import Interval
 
 # Letters of any script (Binance lists Chinese names), digits, `_`, `-` and `.` inside. Everything
-# that could act as a path, a glob, SQL or a hive key is outside the list, on purpose.
-_SYMBOL = re.compile(r"[^\W_][\w.\-]{0,63}")
+# that could act as a glob, SQL or a hive key is outside the list, on purpose. ccxt spells
+# `BTC/USD`, and contracts `BTC/USDT:USDT`; on disk these two signs are escaped.
+_NAME = r"[^\W_][\w.\-]*"
+_SYMBOL = re.compile(rf"{_NAME}(/{_NAME}(:{_NAME})?)?")
+_LONGEST_SYMBOL = 64
 # ccxt's names of exchanges.
 _EXCHANGE = re.compile(r"[a-z0-9_]{1,64}")
 
@@ -30,13 +33,15 @@ def check_symbol(symbol: str) -> str:
     """Return `symbol` when it can be used as a name on disk, in SQL and in a URL.
 
     Raises:
-        UsageError: anything but letters, digits, `_`, `-` and `.`; lower case; over 64 characters.
+        UsageError: anything but letters, digits, `_`, `-` and `.`, or two or three such names as
+            `BTC/USDT:USDT`; lower case; over 64 characters.
     """
-    shown = symbol if len(symbol) <= 64 else f"{symbol[:61]}… ({len(symbol)} characters)"  # noqa: PLR2004
-    if not _SYMBOL.fullmatch(symbol) or ".." in symbol:
+    long = len(symbol) > _LONGEST_SYMBOL
+    shown = f"{symbol[:61]}… ({len(symbol)} characters)" if long else symbol
+    if long or not _SYMBOL.fullmatch(symbol) or ".." in symbol:
         raise UsageError(
-            f"{shown!r} is no symbol; use the exchange's own spelling, such as BTCUSDT: "
-            "1 to 64 letters, digits, '_', '-' or '.'"
+            f"{shown!r} is no symbol; use the exchange's own spelling, such as BTCUSDT, or ccxt's, "
+            "such as BTC/USD: 1 to 64 letters, digits, '_', '-' or '.'"
         )
     if symbol != symbol.upper():
         raise UsageError(f"{shown!r} is no symbol; did you mean {symbol.upper()}?")
@@ -76,7 +81,8 @@ class Series:
             <Interval.MONTH_1: '1mo'>
         """
         try:
-            exchange, market, symbol, interval = text.split("/")
+            exchange, market, rest = text.split("/", 2)
+            symbol, interval = rest.rsplit("/", 1)
             return cls(exchange, Market(market), symbol, Interval.parse(interval))
         except ValueError as error:
             raise UsageError(

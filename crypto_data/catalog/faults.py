@@ -6,7 +6,6 @@ Never quotes a value that came from the environment.
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from crypto_data.catalog.text import WHOLE_FILE, Entry, join_key, quote
 from crypto_data.errors import Fault
+from crypto_data.naming import nearest
 
 
 def faults_of(
@@ -23,7 +23,8 @@ def faults_of(
     """Return one fault per place that pydantic refused, worded from the models' descriptions."""
     faults: dict[str, Fault] = {}
     for details in error.errors(include_url=False, include_input=False):
-        if details["type"] == "too_short" and root.at(details["loc"]).children:
+        entry = root.at(details["loc"])
+        if details["type"] == "too_short" and (entry.children or isinstance(entry.value, str)):
             continue  # pydantic counts the good items only; the bad ones have faults of their own
         fault = _fault(details, root, model, file)
         faults.setdefault(fault.key, fault)
@@ -52,8 +53,10 @@ def _key(place: Sequence[str | int]) -> str:
 
 
 def _found(entry: Entry) -> str:
-    if entry.key.startswith("alerts") and isinstance(entry.value, str):
-        # Addresses of alerts are secrets even where someone wrote one into the file.
+    is_address = entry.key.startswith("alerts")
+    has_login = entry.key.startswith("sources") and "@" in str(entry.value)
+    if (is_address or has_login) and isinstance(entry.value, str):
+        # Addresses of alerts, and logins, are secrets even where someone wrote one into the file.
         return entry.shown if entry.from_environment else "a text that is not shown here"
     return entry.shown
 
@@ -83,7 +86,7 @@ def _nearest_key(model: type[BaseModel], place: Sequence[str | int]) -> str:
         field = model.model_fields.get(name) if isinstance(name, str) else None
         model = (_model_in(field) if field else None) or model
     names = list(model.model_fields)
-    close = get_close_matches(str(place[-1]), names, n=1)
+    close = nearest(str(place[-1]), names)
     listed = f"one of {', '.join(names)}"
     return f"{close[0]} perhaps; {listed}" if close else listed
 

@@ -57,6 +57,12 @@ class Entry:
             return []
         return list(listed.children.values())
 
+    def texts_of(self, name: str) -> list["Entry"]:
+        """Return the items of the list under `name`; a single text counts as a list of one."""
+        found = self.children.get(name)
+        single = found is not None and isinstance(found.value, str)
+        return [found] if found and single else self.items_of(name)
+
     def text_of(self, name: str) -> str:
         """Return the text under `name`; empty when there is none."""
         found = self.children.get(name)

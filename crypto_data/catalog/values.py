@@ -5,7 +5,8 @@ The keys these values stand under belong to `catalog.configuration`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -14,20 +15,26 @@ from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from crypto_data.catalog.cron import CRON_WORDS, check_cron
+from crypto_data.catalog.patterns import check_pattern, is_pattern
 from crypto_data.errors import UsageError
+from crypto_data.exchanges import CCXT, EXCHANGES, OWN_SOURCES
 from crypto_data.intervals import Interval
+from crypto_data.naming import nearest
 from crypto_data.series import Market, check_symbol
 
-EXCHANGES = ("binance",)
-SOURCES = ("vision", "rest")
+SOURCES = (*OWN_SOURCES, *(f"{CCXT}{name}" for name in EXCHANGES))
 
 DAY_WORDS = "a UTC day such as 2024-01-01"
 EXCHANGE_WORDS = ", ".join(EXCHANGES)
 INTERVAL_WORDS = ", ".join(Interval)
 LAKE_WORDS = "a folder such as ./lake or /data/lake"
 NAME_WORDS = "1 to 64 lower-case letters, digits or '_'"
-SOURCE_WORDS = ", ".join(SOURCES)
-SYMBOL_WORDS = "a symbol such as BTCUSDT: 1 to 64 letters, digits, '_', '-' or '.'"
+INTERVAL_ITEM_WORDS = f"{INTERVAL_WORDS}; or, made from a finer one, `15m: from 1m`"
+SOURCE_WORDS = f"vision, rest, or ccxt:<exchange> with one of {EXCHANGE_WORDS}"
+SYMBOL_WORDS = (
+    "a symbol such as BTCUSDT (elsewhere than on binance BTC/USD): 1 to 64 letters, digits, '_', "
+    "'-' or '.'; or a pattern such as \"*USDT\", \"!*UPUSDT\" to leave out"
+)
 URL_WORDS = "an http:// or https:// address with a host, without '?' and '#'"
 ALERT_WORDS = 'an http(s):// or Apprise address, best from the environment: "${NAME}"'
 
@@ -60,22 +67,26 @@ def _text(words: str, check: Callable[[str], object], ready: type | None = None)
 def _one_of(words: str, names: tuple[str, ...]) -> BeforeValidator:
     def check(text: str) -> str:
         if text not in names:
-            raise ValueError(words)
+            raise ValueError(_with_nearest(text, names, words))
         return text
 
     return _text(words, check)
 
 
+def _with_nearest(text: str, names: Iterable[str], words: str) -> str:
+    """Return what is allowed, the name that was probably meant before all others."""
+    near = nearest(text, names)
+    return f"{near[0]} perhaps; {words}" if near else words
+
+
 def check_feed_symbol(text: str) -> str:
-    """Return the symbol.
+    """Return the symbol, or the pattern.
 
     Raises:
-        ValueError: a pattern, lower case, or a name that `check_symbol` refuses.
+        ValueError: lower case, or a name that `check_symbol` refuses, or no pattern either.
     """
-    if "*" in text or "?" in text:
-        raise ValueError("a symbol spelled out; patterns are not supported yet")
     try:
-        return check_symbol(text)
+        return check_pattern(text) if is_pattern(text) else check_symbol(text)
     except UsageError:
         upper = text.upper()
     raise ValueError(SYMBOL_WORDS if upper == text else f"{SYMBOL_WORDS}, upper case: {upper[:64]}")
@@ -90,7 +101,44 @@ def check_interval(text: str) -> Interval:
     try:
         return Interval.parse(text)
     except ValueError:
-        raise ValueError(INTERVAL_WORDS) from None
+        raise ValueError(_with_nearest(text, Interval, INTERVAL_WORDS)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenInterval:
+    """An interval of a feed; `made_from` is the finer one of the same feed that it is made of."""
+
+    interval: Interval
+    made_from: Interval | None = None
+
+
+_MADE_FROM = re.compile(r"from\s+(\S+)")
+
+
+def read_interval(value: Any) -> WrittenInterval:
+    """Return the interval of `15m`, or of the mapping `15m: from 1m`.
+
+    Raises:
+        ValueError: no such interval, or a mapping of another form.
+    """
+    if isinstance(value, dict):
+        [(name, origin)] = value.items() if len(value) == 1 else [("", "")]
+        found = _MADE_FROM.fullmatch(origin.strip()) if isinstance(origin, str) else None
+        if found is None:
+            raise ValueError(INTERVAL_ITEM_WORDS)
+        return WrittenInterval(check_interval(name), check_interval(found[1]))
+    return WrittenInterval(check_interval(str(value)))
+
+
+def _interval_item(value: Any) -> object:
+    if isinstance(value, WrittenInterval):
+        return value
+    try:
+        return read_interval(value)
+    except ValueError as error:
+        kind = "wrong" if isinstance(value, str | dict) else "not_text"
+        facts = {"words": INTERVAL_ITEM_WORDS, "allowed": str(error)}
+        raise PydanticCustomError(kind, "{allowed}", facts) from None
 
 
 def check_day(text: str) -> date:
@@ -177,8 +225,11 @@ def _no_boolean(value: Any) -> Any:
 AlertUrl = Annotated[SecretStr, _text(ALERT_WORDS, check_alert_url, ready=SecretStr)]
 Cron = Annotated[str, _text(CRON_WORDS, check_cron), Field(description=CRON_WORDS)]
 Day = Annotated[date, _text(DAY_WORDS, check_day, ready=date), Field(description=DAY_WORDS)]
-Exchange = Annotated[str, _one_of(EXCHANGE_WORDS, EXCHANGES), Field(description=EXCHANGE_WORDS)]
+ExchangeName = Annotated[
+    str, _one_of(EXCHANGE_WORDS, tuple(EXCHANGES)), Field(description=EXCHANGE_WORDS)
+]
 FeedInterval = Annotated[Interval, _text(INTERVAL_WORDS, check_interval)]
+IntervalItem = Annotated[WrittenInterval, BeforeValidator(_interval_item)]
 FeedName = Annotated[str, _text(NAME_WORDS, check_name), Field(description=NAME_WORDS)]
 FeedSymbol = Annotated[str, _text(SYMBOL_WORDS, check_feed_symbol)]
 LakeText = Annotated[str, _text(LAKE_WORDS, check_lake), Field(description=LAKE_WORDS)]
