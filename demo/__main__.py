@@ -1,7 +1,7 @@
 """A first lake in a minute: fetch from an exchange that misbehaves, then look at what came.
 
-Starts the sandbox exchange, plants three faults, and runs the same commands a user types. Nothing
-here is known to the commands: they see an archive and an API over HTTP.
+Starts the sandbox exchange, plants some faults, and runs the same commands a user types. Nothing
+here is known to the commands: they see an archive and the APIs of three exchanges over HTTP.
 """
 
 import os
@@ -10,19 +10,29 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from crypto_data.cli.output import print_table
-from crypto_data.sandbox.remote import plant_faults, read_requests, running_sandbox
+from crypto_data.sandbox.remote import (
+    clear_faults,
+    plant_faults,
+    read_requests,
+    running_sandbox,
+)
 from crypto_data.sandbox.server import sandbox_config
 
 FOLDER = Path(__file__).resolve().parent.parent / ".demo"
 CONFIG = FOLDER / "crypto_data.yaml"
 COMMAND = [sys.executable, "-m", "crypto_data.cli.main"]
 
-FEEDS = """\
+# Kraken hands out the newest 720 klines and no older ones: 30 days of 1h.
+KRAKEN_START = datetime.now(UTC).date() - timedelta(days=20)
+
+FEEDS = f"""\
   - name: recorded          # real days, recorded at the exchange
     exchange: binance
     market: spot
@@ -51,10 +61,24 @@ FEEDS = """\
     intervals: [1h]
     start: 2024-05-01
     end: 2024-06-01
+  - name: stand_in          # an explicit yes to OKX's prices while Binance has none for us
+    exchange: binance
+    market: spot
+    symbols: [ETHUSDT]
+    intervals: [1h]
+    start: 2024-05-09
+    end: 2024-05-11
+    sources: [vision, rest, "ccxt:okx"]
+  - name: kraken            # another exchange, a feed of its own
+    exchange: kraken
+    market: spot
+    symbols: [BTC/USD]
+    intervals: [1h]
+    start: {KRAKEN_START}
 """
 
 # What goes wrong at the exchange, each with the words a person reads.
-FAULTS = {
+FAULTS: dict[str, dict[str, Any]] = {
     "the archive has no monthly file of ETHUSDT": {
         "path": "*/monthly/*/ETHUSDT-1m-2024-05.zip*",
         "action": "absent",
@@ -74,11 +98,26 @@ FAULTS = {
         "retry_after": 1,
         "times": 1,
     },
+    "the archive's files of ETHUSDT 1h are damaged": {
+        "path": "*/ETHUSDT-1h-*",
+        "action": "corrupt",
+    },
+    "and for ETHUSDT 1h the REST API only says that it is busy": {
+        "path": "/api/v3/klines?*symbol=ETHUSDT*interval=1h*",
+        "action": "code0",
+        "code": -1008,
+        "msg": "Server is currently overloaded with other requests.",
+    },
 }
 
 FAILOVERS = """\
 SELECT symbol, interval, day, rows, expected, state, source, reason AS "what the better source said"
-FROM coverage WHERE reason <> '' AND state NOT IN ('unlisted') ORDER BY symbol, day
+FROM coverage WHERE reason <> '' AND state NOT IN ('unlisted', 'provisional') ORDER BY symbol, day
+"""
+
+REPLACED = """\
+SELECT symbol, interval, old_source, new_source, count(*) AS days, sum(rows_changed) AS klines
+FROM corrections GROUP BY ALL
 """
 
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -98,6 +137,10 @@ def main() -> int:
             status = step()
             if status:
                 return status
+        clear_faults(url)
+        status = replace_stand_ins()
+        if status:
+            return status
         count_requests(url)
     explain_what_next()
     return 0
@@ -113,6 +156,14 @@ def backfill() -> int:
     """Fetch it all through Dagster."""
     say("Fetch it, through Dagster: the archive first, then REST where the archive falls short.")
     return run("backfill")
+
+
+def replace_stand_ins() -> int:
+    """Fetch again what another exchange stood in for."""
+    say("Binance is well again. Days of OKX's klines are provisional, so they are asked for again:")
+    status = run("backfill", "--symbols", "ETHUSDT")
+    say("What stood in was replaced, and the lake says so:")
+    return status or run("sql", REPLACED)
 
 
 def look() -> int:
@@ -141,6 +192,8 @@ def count_requests(url: str) -> None:
 def _place(path: str) -> str:
     if path.startswith("/data/"):
         return "archive"
+    if path.startswith(("/okx/", "/kraken/")):
+        return f"ccxt {path}"
     return "archive listing" if path.startswith("/listing") else f"REST {path}"
 
 

@@ -190,6 +190,8 @@ def _status_answer(fault: Fault) -> Answer:
             body, kind = json.dumps(_JSON_451, indent=2).encode(), _JSON
         case "json":
             body, kind = _json(fault.code, fault.msg), _JSON
+        case "kraken":
+            body, kind = json.dumps({"error": [fault.msg]}).encode(), _JSON
         case _:
             body, kind = f"{fault.status} {fault.msg}\n".encode(), ("Content-Type", "text/plain")
     headers: tuple[tuple[str, str], ...] = (kind,)

@@ -1,7 +1,8 @@
 """What the stand-in exchange knows: the bars of any symbol and interval, at any time.
 
 Recorded days where there are some, made bars elsewhere; coarser bars always aggregate the minutes.
-How they are served belongs to `archive` and `rest`.
+How they are served belongs to `archive` and `rest`; in what other exchanges differ, to
+`instruments`.
 """
 
 import threading
@@ -63,12 +64,22 @@ class Memory(Generic[Value]):
         return made
 
 
-class Exchange:
-    """The symbols, their outages, and their bars."""
+# What an exchange makes of the bars of a symbol and interval, as a block of the same bars.
+Alter = Callable[[Symbol, Interval, Bars], Bars]
 
-    def __init__(self, symbols: SymbolBook, outages: tuple[Outage, ...]) -> None:
-        self.symbols = symbols
+
+def unaltered(symbol: Symbol, interval: Interval, bars: Bars) -> Bars:
+    """Return the bars as they are: Binance's own."""
+    del symbol, interval
+    return bars
+
+
+class Tape:
+    """The bars of symbols: what was traded, interrupted by outages, as one exchange tells it."""
+
+    def __init__(self, outages: tuple[Outage, ...], alter: Alter) -> None:
         self.outages = outages
+        self._alter = alter
         self._minutes: Memory[Bars] = Memory(_MINUTE_BYTES, _size_of)
         self._coarse: Memory[Bars] = Memory(_COARSE_BYTES, _size_of)
 
@@ -92,6 +103,21 @@ class Exchange:
             return bars
         opened_ms = int(bars[Column.OPEN_TIME, closed.shape[1]])
         return join([closed, self._unfinished(symbol, interval, opened_ms, now_ms)])
+
+    def newest_bars(
+        self, symbol: Symbol, interval: Interval, window: TimeRange, *, limit: int, now_ms: int
+    ) -> Bars:
+        """Return the newest `limit` bars of a window as seen at `now_ms`, ascending."""
+        # A month at least, to cross dead stretches in few steps.
+        step_ms = max(limit * interval.length_ms, Interval.MONTH_1.length_ms)
+        blocks: list[Bars] = []
+        count, cursor = 0, window.end_ms
+        while count < limit and cursor > window.start_ms:
+            span = TimeRange(max(cursor - step_ms, window.start_ms), cursor)
+            blocks.insert(0, self.bars_at(symbol, interval, span, now_ms))
+            count += blocks[0].shape[1]
+            cursor = span.start_ms
+        return join(blocks)[:, -limit:]
 
     def closed_bars(self, symbol: Symbol, interval: Interval, span: TimeRange, now_ms: int) -> Bars:
         """Return the bars of the span that are closed at `now_ms`."""
@@ -122,15 +148,24 @@ class Exchange:
 
     def _make_block(self, symbol: Symbol, interval: Interval, month: TimeRange) -> Bars:
         if interval is Interval.MINUTE_1:
-            bars = minute_bars(symbol, month, self.outages)
+            bars = self._alter(symbol, interval, minute_bars(symbol, month, self.outages))
         else:
             minutes = self.bars(symbol, Interval.MINUTE_1, bars_reach(interval, month))
             bars = aggregate(minutes, interval)
         for recording in recordings_of(symbol.market, symbol.name, interval):
             if span := recording.span.intersect(month):
-                bars = overlay(bars, recorded_bars(recording), span)
+                recorded = self._alter(symbol, interval, recorded_bars(recording))
+                bars = overlay(bars, recorded, span)
         bars.flags.writeable = False
         return bars
+
+
+class Exchange(Tape):
+    """Binance: its symbols, their outages, and their bars."""
+
+    def __init__(self, symbols: SymbolBook, outages: tuple[Outage, ...]) -> None:
+        super().__init__(outages, unaltered)
+        self.symbols = symbols
 
 
 def _size_of(bars: Bars) -> int:

@@ -22,7 +22,9 @@ FILE_ACTIONS = frozenset(
         "republished",
     }
 )  # fmt: skip
-ACTIONS = ANSWER_ACTIONS | ROW_ACTIONS | FILE_ACTIONS | {"absent"}
+# What happens to a list of symbols: OKX's instruments, Kraken's pairs, Binance's exchangeInfo.
+LIST_ACTIONS = frozenset({"no_symbols"})
+ACTIONS = ANSWER_ACTIONS | ROW_ACTIONS | FILE_ACTIONS | LIST_ACTIONS | {"absent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Fault:
             its CHECKSUM are counted apart, so both tell the same story.
         status: Of `status`.
         retry_after: Header of `status`, seconds.
-        body: Of `status`: `plain`, `json` ({"code": code, "msg": msg}), `html403` or `451`.
+        body: Of `status`: `plain`, `json` ({"code": code, "msg": msg}), `kraken`
+            ({"error": [msg]}), `html403` or `451`.
         seconds: Of `delay`.
         how: Of `drop`: `before` (the default) or `midway`. Of `truncate`: `length` (the default:
             the full Content-Length stands) or `close` (none, the end is the closed connection).

@@ -50,10 +50,10 @@ def text_columns(bars: Bars, symbol: Symbol, unit: Unit) -> TextColumns:
     if unit is Unit.MICROSECOND:
         times = [times[0] * 1000, times[1] * 1000 + 999]
     shown = {
-        Column.OPEN_TIME: _integers(times[0]),
-        Column.CLOSE_TIME: _integers(times[1]),
-        Column.TRADE_COUNT: _integers(bars[Column.TRADE_COUNT]),
-        **{column: _fixed(bars[column], price) for column in (1, 2, 3, 4)},
+        Column.OPEN_TIME: whole_text(times[0]),
+        Column.CLOSE_TIME: whole_text(times[1]),
+        Column.TRADE_COUNT: whole_text(bars[Column.TRADE_COUNT]),
+        **{column: fixed_text(bars[column], price) for column in (1, 2, 3, 4)},
     }
     for column, decimals in (
         (Column.VOLUME, volume),
@@ -138,24 +138,25 @@ def _decimals(symbol: Symbol) -> tuple[int, int, int]:
             return symbol.price_decimals, 0, 8
 
 
-def _integers(values: NDArray[np.int64]) -> Any:
+def whole_text(values: NDArray[np.int64]) -> Any:
+    """Return whole numbers as text."""
     return pa.array(values).cast(pa.string())
 
 
-def _fixed(values: NDArray[np.int64], decimals: int) -> Any:
+def fixed_text(values: NDArray[np.int64], decimals: int) -> Any:
     """Return values in units of 1e-8 as text with `decimals` digits behind the point."""
     if not decimals:
-        return _integers(values // 10**8)
+        return whole_text(values // 10**8)
     scaled = values // 10 ** (8 - decimals) if decimals < 8 else values  # noqa: PLR2004
     whole = scaled // 10**decimals
     # A leading one keeps the zeros of the fraction; it is cut off again.
-    fraction = _integers(scaled - whole * 10**decimals + 10**decimals)
+    fraction = whole_text(scaled - whole * 10**decimals + 10**decimals)
     tail = pc.utf8_replace_slice(fraction, start=0, stop=1, replacement=".")
-    return pc.binary_join_element_wise(_integers(whole), tail, "")
+    return pc.binary_join_element_wise(whole_text(whole), tail, "")
 
 
 def _quantity(values: NDArray[np.int64], decimals: int, market: Market) -> Any:
-    text = _fixed(values, decimals)
+    text = fixed_text(values, decimals)
     if market is Market.UM and not values.all():
         # Binance writes an empty um bar's quantities as "0", without decimals.
         return pc.if_else(pa.array(values == 0), "0", text)

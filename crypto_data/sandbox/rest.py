@@ -10,7 +10,7 @@ from crypto_data.intervals import DAY_MS, HOUR_MS, Interval, TimeRange
 from crypto_data.sandbox.bars import Bars, join
 from crypto_data.sandbox.damage import damaged_columns, damaged_rows
 from crypto_data.sandbox.exchange import Exchange
-from crypto_data.sandbox.faults import ROW_ACTIONS, FaultList
+from crypto_data.sandbox.faults import LIST_ACTIONS, ROW_ACTIONS, FaultList
 from crypto_data.sandbox.kline_text import Unit, json_rows, text_columns
 from crypto_data.sandbox.symbols import Symbol
 from crypto_data.sandbox.web import Answer, Call, json_answer
@@ -76,7 +76,7 @@ class Rest:
                     body = {"code": refused.code, "msg": refused.message}
                     return json_answer(400, json.dumps(body).encode())
             case "exchangeInfo":
-                return json_answer(200, self._exchange_info(market, now_ms))
+                return json_answer(200, self._exchange_info(call, market, now_ms))
             case "time":
                 return json_answer(200, json.dumps({"serverTime": now_ms}).encode())
             case "ping":
@@ -110,38 +110,29 @@ class Rest:
             return join([])
         window = TimeRange(start_ms, end_ms + 1)
         if is_newest:
-            return self._newest(request, window, now_ms)
+            return self._exchange.newest_bars(
+                request.symbol, request.interval, window, limit=request.limit, now_ms=now_ms
+            )
         return self._oldest(request, window, now_ms)
 
     def _oldest(self, request: KlinesRequest, window: TimeRange, now_ms: int) -> Bars:
         blocks, count, cursor = [], 0, window.start_ms
-        step_ms = _stride_ms(request)
+        # A page, but a month at least, to cross dead stretches in few steps.
+        step_ms = max(request.limit * request.interval.length_ms, Interval.MONTH_1.length_ms)
         while count < request.limit and cursor < window.end_ms:
             span = TimeRange(cursor, min(cursor + step_ms, window.end_ms))
-            blocks.append(self._bars(request, span, now_ms))
+            bars = self._exchange.bars_at(request.symbol, request.interval, span, now_ms)
+            blocks.append(bars)
             count += blocks[-1].shape[1]
             cursor = span.end_ms
         return join(blocks)[:, : request.limit]
 
-    def _newest(self, request: KlinesRequest, window: TimeRange, now_ms: int) -> Bars:
-        blocks: list[Bars] = []
-        count, cursor = 0, window.end_ms
-        step_ms = _stride_ms(request)
-        while count < request.limit and cursor > window.start_ms:
-            span = TimeRange(max(cursor - step_ms, window.start_ms), cursor)
-            blocks.insert(0, self._bars(request, span, now_ms))
-            count += blocks[0].shape[1]
-            cursor = span.start_ms
-        return join(blocks)[:, -request.limit :]
-
-    def _bars(self, request: KlinesRequest, span: TimeRange, now_ms: int) -> Bars:
-        return self._exchange.bars_at(request.symbol, request.interval, span, now_ms)
-
-    def _exchange_info(self, market: Market, now_ms: int) -> bytes:
+    def _exchange_info(self, call: Call, market: Market, now_ms: int) -> bytes:
+        is_emptied = self._faults.take(LIST_ACTIONS, call.path, query=call.query)
         listed = [
             symbol
             for symbol in self._exchange.symbols.of_market(market)
-            if symbol.is_listed(now_ms)
+            if symbol.is_listed(now_ms) and not is_emptied
         ]
         info = {
             "timezone": "UTC",
@@ -151,11 +142,6 @@ class Rest:
             "symbols": [_symbol_info(symbol, now_ms) for symbol in listed],
         }
         return json.dumps(info, ensure_ascii=False).encode()
-
-
-def _stride_ms(request: KlinesRequest) -> int:
-    """Return how far one look reaches: a page, but a month at least, to cross dead stretches."""
-    return max(request.limit * request.interval.length_ms, Interval.MONTH_1.length_ms)
 
 
 def read_request(values: dict[str, str], market: Market, exchange: Exchange) -> KlinesRequest:

@@ -1,7 +1,8 @@
 """The stand-in exchange as a server on loopback: `Sandbox` for tests, `serve` for the command.
 
 Sockets, the clock, the log of requests and the control endpoints. What is served belongs to
-`archive`, `listing` and `rest`; what goes wrong on demand to `faults` and `damage`.
+`archive`, `listing` and `rest`, for other exchanges to `okx` and `kraken`; what goes wrong on
+demand to `faults` and `damage`.
 """
 
 import signal
@@ -32,7 +33,9 @@ from crypto_data.sandbox.faults import (
     FaultList,
 )
 from crypto_data.sandbox.kline_text import truth_table
+from crypto_data.sandbox.kraken import KRAKEN_ROOT, Kraken
 from crypto_data.sandbox.listing import Listing
+from crypto_data.sandbox.okx import HISTORY_ROWS, OKX_ROOT, Okx
 from crypto_data.sandbox.rest import ROOTS, Rest
 from crypto_data.sandbox.sockets import SandboxHandler
 from crypto_data.sandbox.symbols import Outage, Symbol, SymbolBook, known_outages
@@ -55,6 +58,7 @@ class Sandbox:
         outages: Stops of trading; None for those that really happened.
         publication_delay_ms: How long after a day's end its file appears.
         crowd: How many of `S000USDT`, `S001USDT`, … are listed (all of them can be asked for).
+        okx_history_rows: The longest page of OKX's old candles; 100 is what it was for long.
     """
 
     def __init__(  # noqa: PLR0913 - every setting has a default
@@ -68,6 +72,7 @@ class Sandbox:
         outages: Iterable[Outage] | None = None,
         publication_delay_ms: int = PUBLICATION_DELAY_MS,
         crowd: int = 0,
+        okx_history_rows: int = HISTORY_ROWS,
     ) -> None:
         stops = known_outages() if outages is None else tuple(outages)
         self.exchange = Exchange(SymbolBook(symbols, crowd=crowd), stops)
@@ -77,6 +82,8 @@ class Sandbox:
         self._archive = Archive(self.exchange, self.faults, delay_ms=publication_delay_ms)
         self._listing = Listing(self.exchange, self._archive, page_keys=page_keys)
         self._rest = Rest(self.exchange, self.faults, weights=weights)
+        self._okx = Okx(self.faults, history_rows=okx_history_rows)
+        self._kraken = Kraken(self.faults)
         self._control = Control(self.faults, self.clock, self.requests)
         handler = type("Handler", (SandboxHandler,), {"answer_call": self._answer_call})
         self._server = _Server(("127.0.0.1", port), handler)
@@ -101,6 +108,11 @@ class Sandbox:
         """The root of everything: `http://127.0.0.1:PORT`."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    @property
+    def ccxt_urls(self) -> dict[str, str]:
+        """What `sources.ccxt.urls` of a configuration says: the roots of the other exchanges."""
+        return ccxt_urls(self.url)
+
     def set_clock(self, now_ms: int | None) -> None:
         """Let the exchange's clock stand still at an instant; None is real time."""
         self.clock.set(now_ms)
@@ -119,16 +131,28 @@ class Sandbox:
     def klines(self, series: Series, span: TimeRange) -> pa.Table:
         """Return the truth: the closed klines of the span as `FETCHED`, ascending.
 
-        Times are those of the archive: spot's close_time has microseconds from 2025 on.
+        Binance's times are those of the archive: spot's close_time has microseconds from 2025 on.
+        Of okx and kraken it is what ccxt hands on, by ccxt's symbols.
 
         Raises:
             UsageError: the exchange has no such symbol.
         """
+        now_ms = self.clock.now_ms()
+        if series.exchange != "binance":
+            return self._other_klines(series, span, now_ms)
         symbol = self.exchange.symbols.find(series.market, series.symbol)
         if symbol is None:
             raise UsageError(f"{series}: the sandbox has no such symbol")
-        bars = self.exchange.closed_bars(symbol, series.interval, span, self.clock.now_ms())
+        bars = self.exchange.closed_bars(symbol, series.interval, span, now_ms)
         return truth_table(bars, symbol)
+
+    def _other_klines(self, series: Series, span: TimeRange, now_ms: int) -> pa.Table:
+        books = {"okx": self._okx.book, "kraken": self._kraken.book}
+        book = books.get(series.exchange)
+        instrument = book.find(series.market, series.symbol) if book else None
+        if book is None or instrument is None:
+            raise UsageError(f"{series}: the sandbox has no such symbol")
+        return book.truth(instrument, series.interval, span, now_ms)
 
     def _answer_call(self, call: Call) -> Answer:
         if call.path.startswith("/sandbox/"):
@@ -161,9 +185,14 @@ class Sandbox:
         values = dict(parse_qsl(call.query, keep_blank_values=True))
         if call.path.rstrip("/") == "/listing":
             return self._listing.serve(values, now_ms)
+        call = replace(call, values=values)
+        if call.path.startswith(OKX_ROOT):
+            return self._okx.serve(call, now_ms)
+        if call.path.startswith(KRAKEN_ROOT):
+            return self._kraken.serve(call, now_ms)
         for root, market in ROOTS.items():
             if call.path.startswith(root):
-                return self._rest.serve(replace(call, values=values), market, now_ms)
+                return self._rest.serve(call, market, now_ms)
         return Answer(404, b"<html><body>404 Not found</body></html>")
 
 
@@ -213,6 +242,11 @@ def serve(port: int, **options: Any) -> None:
             signal.signal(number, handler)
 
 
+def ccxt_urls(url: str) -> dict[str, str]:
+    """Return where a sandbox at `url` speaks for other exchanges, by ccxt's names of them."""
+    return {exchange: f"{url}/{exchange}" for exchange in ("okx", "kraken")}
+
+
 def sandbox_config(url: str, lake: str, feeds_yaml: str) -> str:
     """Return the text of a `crypto_data.yaml` whose sources are a sandbox.
 
@@ -221,6 +255,7 @@ def sandbox_config(url: str, lake: str, feeds_yaml: str) -> str:
         lake: The folder of the lake.
         feeds_yaml: The list below `feeds:`, at any indentation.
     """
+    others = ", ".join(f'{name}: "{root}"' for name, root in ccxt_urls(url).items())
     return (
         f"lake: {lake}\n"
         f"feeds:\n{feeds_yaml.strip(chr(10))}\n"
@@ -228,4 +263,6 @@ def sandbox_config(url: str, lake: str, feeds_yaml: str) -> str:
         f'  vision: {{url: "{url}", listing: "{url}/listing"}}\n'
         "  rest:\n"
         f'    spot: ["{url}"]\n    um: ["{url}"]\n    cm: ["{url}"]\n'
+        "  ccxt:\n"
+        f"    urls: {{{others}}}\n"
     )
