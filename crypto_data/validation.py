@@ -75,6 +75,7 @@ RULES: dict[str, Callable[[Columns], Any]] = {
     ),
     "high_is_highest": lambda columns: _all(columns["high"] >= columns[name] for name in PRICES),
     "low_is_lowest": lambda columns: _all(columns["low"] <= columns[name] for name in PRICES),
+    "prices_are_positive": lambda columns: _all(columns[name] > 0 for name in PRICES),
     "volume_is_not_negative": lambda columns: _all(
         columns[name] >= 0 for name in ("volume", *_OPTIONAL)
     ),
@@ -100,7 +101,8 @@ def validate(rows: pa.Table, interval: Interval, *, closed_before_ms: int) -> Ve
 
     Returns:
         Good rows sorted by open_time. Of rows with one open_time the one with most trades stays
-        (the others were taken while the bar was open); doubles are set aside, identical ones too.
+        (the others were taken while the bar was open), else the last that came. The others are set
+        aside; one that says the same is the same row, and counted nowhere.
     """
     broken = np.full(rows.num_rows, "", dtype=object)
     columns = _columns(rows)
@@ -110,9 +112,13 @@ def validate(rows: pa.Table, interval: Interval, *, closed_before_ms: int) -> Ve
     # No source ever had a true open time that is no whole millisecond.
     _blame(broken, "open_time_is_on_grid", _stray(open_ms, interval) | (rest_us != 0))
     _blame(broken, "kline_is_closed", _next_opens(open_ms, interval) > closed_before_ms)
-    order, doubled = _order(rows, open_ms, broken)
-    _blame(broken, "open_time_is_unique", doubled)
-    return _split(rows, order, broken)
+    if not (broken != "").any() and (np.diff(open_ms) > 0).all():
+        return Verdict(rows, None, {})
+    order, winners = _order(rows, open_ms, broken)
+    doubled = winners != np.arange(len(winners))
+    repeated = doubled & (broken == "") & _same_as(columns, winners)
+    _blame(broken, "open_time_is_unique", doubled & ~repeated)
+    return _split(rows.take(order), broken[order], repeated[order])
 
 
 def _as_numpy(column: Any) -> Any:
@@ -143,26 +149,28 @@ def _months(time_ms: Any) -> Any:
 
 
 def _order(rows: pa.Table, open_ms: Any, broken: Any) -> tuple[Any, Any]:
-    """Return the order by open_time and which rows repeat an open_time that a better row has."""
-    if not (broken != "").any() and (np.diff(open_ms) > 0).all():
-        return None, np.zeros(len(open_ms), dtype=bool)
+    """Return the order by open_time, and of each row the one of its open_time that stays."""
     trades = _as_numpy(pc.fill_null(rows["trade_count"], -1))
-    order = np.lexsort((-trades, broken != "", open_ms))
-    doubled = np.zeros(len(open_ms), dtype=bool)
-    doubled[order[1:]] = np.diff(open_ms[order]) == 0
-    return order, doubled
+    newest_first = -np.arange(len(open_ms))
+    order = np.lexsort((newest_first, -trades, broken != "", open_ms))
+    starts = np.concatenate([[True], np.diff(open_ms[order]) != 0])
+    winners = np.empty(len(open_ms), dtype=np.int64)
+    winners[order] = order[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
+    return order, winners
 
 
-def _split(rows: pa.Table, order: Any, broken: Any) -> Verdict:
-    if order is None:
-        return Verdict(rows, None, {})
-    rows, broken = rows.take(order), broken[order]
-    good = broken == ""
-    names, counts = np.unique(broken[~good].astype(str), return_counts=True)
-    bad = rows.filter(~good).append_column("rule", pa.array(broken[~good], pa.string()))
+def _same_as(columns: Columns, winners: Any) -> Any:
+    """Return which rows have all the values of the one that stays."""
+    return _all(column == column[winners] for column in columns.values())
+
+
+def _split(rows: pa.Table, broken: Any, repeated: Any) -> Verdict:
+    bad = broken != ""
+    names, counts = np.unique(broken[bad].astype(str), return_counts=True)
+    aside = rows.filter(bad).append_column("rule", pa.array(broken[bad], pa.string()))
     return Verdict(
-        rows.filter(good),
-        bad if bad.num_rows else None,
+        rows.filter(~bad & ~repeated),
+        aside if aside.num_rows else None,
         dict(zip(names.tolist(), counts.tolist(), strict=True)),
     )
 

@@ -6,11 +6,12 @@ One file at a time. Which files are wanted, and how far they are trusted, belong
 
 import threading
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, date
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from crypto_data.addresses import place_of, public_url
 from crypto_data.catalog.settings import VisionAddress
 from crypto_data.errors import Absent, Broken
 from crypto_data.intervals import TimeRange
@@ -27,6 +28,7 @@ from crypto_data.sources.gate import Gate, GateDoor
 from crypto_data.sources.http import HttpClient, Request, Response
 from crypto_data.sources.listing import Listing, PublishedFile
 
+BINANCE = "binance"
 MAX_CHECKSUM_BYTES = 4096
 # The first zip and its CHECKSUM, and some names of another form before them.
 FIRST_KEYS = 20
@@ -67,14 +69,17 @@ class Archive:
         self._root = address.url.rstrip("/")
         self._parsing = threading.Semaphore(PARSED_AT_ONCE)
         self.listing = Listing(client, gate, address.listing)
-        self.host = f"vision {urlsplit(address.url).netloc}"
+        self.host = f"vision {place_of(address.url)}"
 
     def door(self, series: Series) -> GateDoor:
         """Return the way to the files for the requests about one series."""
         return self._gate.door(self.host, source=SOURCE, series=str(series))
 
     def url(self, file: ArchiveFile) -> str:
-        """Return the address of a file."""
+        """Return the address of a file as it is stored and shown, without a login."""
+        return public_url(self._address(file))
+
+    def _address(self, file: ArchiveFile) -> str:
         return f"{self._root}/{quote(file.key)}"
 
     def fetch(self, file: ArchiveFile, door: GateDoor) -> FetchedFile:
@@ -115,18 +120,40 @@ class Archive:
             month = day  # the first month begins with its first day's file, where that exists
         return None if month is None else span_of_days(*period_days(month))
 
+    def last_file(self, series: Series) -> TimeRange | None:
+        """Return the day or month of a series' last file; None without any file.
+
+        Raises:
+            SourceError: the listing could not be read.
+        """
+        door = self.listing.door(str(series))
+        month = max(self._periods(series, door, monthly=True), default="")
+        day = max(self._periods(series, door, monthly=False, since=month), default="")
+        last = max(day, month)  # a day of that month sorts behind the month itself
+        return span_of_days(*period_days(last)) if last else None
+
+    def file_days(self, series: Series) -> list[date]:
+        """Return the days of which the archive has a daily file, ascending.
+
+        Raises:
+            SourceError: the listing could not be read.
+        """
+        door = self.listing.door(str(series))
+        periods = self._periods(series, door, monthly=False)
+        return sorted(date.fromisoformat(period) for period in periods)
+
     def symbols(self, market: Market) -> list[str]:
         """Return every symbol the archive has ever had in a market, delisted ones too.
 
         Raises:
             SourceError: the listing could not be read.
         """
-        folder = "spot" if market is Market.SPOT else f"futures/{market}"
-        door = self.listing.door(f"binance/{market}")
-        return self.listing.folders(f"data/{folder}/monthly/klines/", door)
+        door = self.listing.door(f"{BINANCE}/{market}")
+        folders = symbol_folders(market)
+        return sorted({name for one in folders for name in self.listing.folders(one, door)})
 
     def _fetch_once(self, file: ArchiveFile, door: GateDoor) -> FetchedFile:
-        url = self.url(file)
+        url = self._address(file)
         zipped = self._client.get(Request(url, headers=PLAIN, max_bytes=file.max_bytes), door)
         sidecar = Request(f"{url}.CHECKSUM", headers=PLAIN, max_bytes=MAX_CHECKSUM_BYTES)
         try:
@@ -142,13 +169,23 @@ class Archive:
             raise Broken(SOURCE, str(file.series), detail)
         return FetchedFile(
             file,
-            url,
+            self.url(file),
             held.checksum,
             zipped.headers.get("etag", "").strip('"'),
             _modified_ms(zipped),
             by_day(inside),
             outside,
         )
+
+    def _periods(
+        self, series: Series, door: GateDoor, *, monthly: bool, since: str = ""
+    ) -> set[str]:
+        """Return the periods of the files in a folder, from the month `since` on."""
+        folder = archive_folder(series, monthly=monthly)
+        after = f"{folder}{ArchiveFile(series, since).stem}" if since else ""
+        pages = self.listing.pages(folder, door, after=after)
+        names = (_period_of(series, file.name) for page in pages for file in page.files)
+        return set(filter(None, names))
 
     def _first_period(self, folder: str, series: Series, door: GateDoor) -> str | None:
         """Return the period of the first file in a folder, the listing's order being bytewise."""
@@ -157,6 +194,15 @@ class Archive:
             if periods:
                 return min(periods)
         return None
+
+
+def symbol_folders(market: Market) -> tuple[str, str]:
+    """Return the two folders that hold a folder a symbol; a new symbol is in the daily one only.
+
+    Source: README of binance-public-data @5c7f319, checked 2026-11.
+    """
+    segment = "spot" if market is Market.SPOT else f"futures/{market}"
+    return f"data/{segment}/monthly/klines/", f"data/{segment}/daily/klines/"
 
 
 def _period_of(series: Series, name: str) -> str:

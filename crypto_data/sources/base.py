@@ -25,6 +25,7 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"  # WAF or region
     LIMITED = "limited"  # asked us to wait longer than we are ready to, or banned us
     DOWN = "down"  # unreachable, too slow, cut short
+    BEYOND = "beyond"  # older than its API reaches back: it may well have been there
     UNSUPPORTED = "unsupported"  # this source never has such a series
 
 

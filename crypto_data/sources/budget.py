@@ -9,6 +9,7 @@ import re
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +22,7 @@ MINUTE_MS = 60_000
 SETTLING_MS = 2_000
 # Rows that have left the window are deleted this often.
 LEAK_MS = 10_000
+LONGEST_WAIT_S = 180.0
 
 _COUNT_SINCE = "SELECT COUNT(*) FROM weight WHERE item_timestamp >= ?"
 
@@ -37,16 +39,18 @@ class Budget:
         limit: Weight a window.
         window_ms: Length of the window, milliseconds.
         longest_wait_s: `spend` gives up after this.
+        sleep: Waits that many seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - three of them have defaults
         self,
         directory: Path,
         name: str,
         limit: int,
         *,
         window_ms: int = MINUTE_MS,
-        longest_wait_s: float = 180.0,
+        longest_wait_s: float = LONGEST_WAIT_S,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.limit = limit
@@ -54,6 +58,7 @@ class Budget:
         self._path = directory / f"weight-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.sqlite"
         self._window_ms = window_ms
         self._longest_wait_s = longest_wait_s
+        self._sleep = sleep
         self._lock = threading.Lock()
         self._bucket: SQLiteBucket | None = None
         self._owner = 0
@@ -71,7 +76,7 @@ class Budget:
             if time.monotonic() + wait_ms / 1000 > deadline:
                 detail = f"the weight budget of {self._name} is used up for {wait_ms / 1000:.0f} s"
                 raise RateLimited(source, series, detail, wait_ms / 1000)
-            time.sleep(wait_ms / 1000)
+            self._sleep(wait_ms / 1000)
 
     def observe(self, used: int, sent_ms: int) -> None:
         """Take over the exchange's own count where it is ahead of ours.

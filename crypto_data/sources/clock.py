@@ -6,10 +6,12 @@ Measured, never set. Which day is over belongs to `partitions`.
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from functools import partial
 
+from crypto_data.addresses import place_of, public_url
 from crypto_data.errors import SourceError
 from crypto_data.series import Market
 from crypto_data.sources.gate import Gate
@@ -28,6 +30,17 @@ MAX_BYTES = 1024 * 1024
 WARN_OFFSET_MS = 5_000
 
 
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Another way to an exchange's time: its name for people, and how to ask.
+
+    `ask` returns UTC epoch milliseconds and the seconds that the answer took.
+    """
+
+    name: str
+    ask: Callable[[], tuple[int, float]]
+
+
 class ExchangeClock:
     """The exchange's time, from `/time`, else the archive's `Date` header, else the local clock.
 
@@ -38,18 +51,20 @@ class ExchangeClock:
         gate: Remembers when a host wants to be left alone.
         hosts: Market and base URL of the REST hosts to ask, in turn.
         listing: The bucket that lists the archive; `""` for none.
+        teller: Who else is asked, last.
         local_ms: The local clock, UTC epoch milliseconds.
         known_ahead_ms: How far the exchange was ahead of ours when it last told: serves while it
             does not answer.
     """
 
-    def __init__(  # noqa: PLR0913 - two of them have defaults
+    def __init__(  # noqa: PLR0913 - four of them have defaults
         self,
         client: HttpClient,
         gate: Gate,
         *,
-        hosts: Sequence[tuple[Market, str]],
+        hosts: Sequence[tuple[Market, str]] = (),
         listing: str = "",
+        teller: Teller | None = None,
         local_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         known_ahead_ms: int = 0,
     ) -> None:
@@ -57,6 +72,7 @@ class ExchangeClock:
         self._gate = gate
         self._hosts = tuple(hosts)
         self._listing = listing
+        self._teller = teller
         self._local_ms = local_ms
         self._lock = threading.Lock()
         self._known_ahead_ms = known_ahead_ms
@@ -85,37 +101,63 @@ class ExchangeClock:
 
     def _measure(self) -> tuple[int, str]:
         """Return the exchange's time minus ours, and who told it."""
-        asked: list[tuple[str, str, Callable[[Response], int]]] = [
-            (host_name(market, host), f"{host.rstrip('/')}{RULES[market].root}/time", _server_time)
-            for market, host in self._hosts
-        ]
-        if self._listing:
-            asked.append((f"listing {urlsplit(self._listing).netloc}", self._listing, _date))
-        for host, url, read in asked:
+        for teller in self._tellers():
             try:
-                offset_ms = self._offset(host, url, read)
+                told_ms, seconds = teller.ask()
             except (SourceError, ValueError, KeyError, TypeError) as error:
-                LOGGER.debug("no time from %s: %s", url, error)
+                LOGGER.debug("no time from %s: %s", teller.name, error)
                 continue
+            # The exchange read its clock about halfway between question and answer.
+            offset_ms = told_ms - (self._local_ms() - int(seconds * 500))
             if abs(offset_ms) > WARN_OFFSET_MS:
-                LOGGER.warning("the local clock is %.1f s off %s", -offset_ms / 1000, url)
-            return offset_ms, url
+                LOGGER.warning("the local clock is %s %s", how_far(offset_ms), teller.name)
+            return offset_ms, teller.name
         return self._known_ahead_ms, LOCAL_CLOCK
 
-    def _offset(self, host: str, url: str, read: Callable[[Response], int]) -> int:
+    def _tellers(self) -> Iterator[Teller]:
+        for market, host in self._hosts:
+            url = f"{host.rstrip('/')}{RULES[market].root}/time"
+            ask = partial(self._ask, host_name(market, host), url, _server_time)
+            yield Teller(public_url(url), ask)
+        if self._listing:
+            host = f"listing {place_of(self._listing)}"
+            ask = partial(self._ask, host, self._listing, date_ms)
+            yield Teller(public_url(self._listing), ask)
+        if self._teller is not None:
+            yield self._teller
+
+    def _ask(self, host: str, url: str, read: Callable[[Response], int]) -> tuple[int, float]:
         params: dict[str, str | int] = (
-            {"prefix": "data/", "delimiter": "/"} if read is _date else {}
+            {"prefix": "data/", "delimiter": "/"} if read is date_ms else {}
         )
         door = self._gate.door(host, source="clock", series="exchange time")
         response = self._client.get(Request(url, params=params, max_bytes=MAX_BYTES), door)
-        # The exchange read its clock about halfway between question and answer.
-        return read(response) - (self._local_ms() - int(response.seconds * 500))
+        return read(response), response.seconds
+
+
+def how_far(offset_ms: int) -> str:
+    """Return how far our clock is from one that is `offset_ms` ahead of it, in a person's words.
+
+    Example:
+        >>> how_far(86_400_000), how_far(-7_200_000), how_far(9_000)
+        ('1.0 days behind', '2.0 hours ahead of', '9.0 s behind')
+    """
+    size_s = abs(offset_ms) / 1000
+    units = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
+    length_s, unit = next((one for one in units if size_s > 0.99 * one[0]), (1, "s"))
+    return f"{size_s / length_s:.1f} {unit} {'behind' if offset_ms > 0 else 'ahead of'}"
 
 
 def _server_time(response: Response) -> int:
     return int(parse_json(response.body)["serverTime"])
 
 
-def _date(response: Response) -> int:
-    # Whole seconds, cut off: at most one second behind, so no kline counts as closed too early.
+def date_ms(response: Response) -> int:
+    """Return the `Date` header, UTC epoch milliseconds.
+
+    Whole seconds, cut off: at most one second behind, so no kline counts as closed too early.
+
+    Raises:
+        KeyError, ValueError, TypeError: there is none, or it is no date.
+    """
     return int(parsedate_to_datetime(response.headers["date"]).timestamp() * 1000)

@@ -11,8 +11,9 @@ from datetime import date
 
 from crypto_data.coverage import ARCHIVE, DayFacts
 from crypto_data.errors import Rejected, SourceError
-from crypto_data.harvest import Aim, Harvest
-from crypto_data.intervals import TimeRange
+from crypto_data.exchanges import is_foreign, is_stand_in
+from crypto_data.harvest import NOTHING_STOOD_IN, Aim, Harvest, StoodIn, rank_in
+from crypto_data.intervals import TimeRange, merge_ranges
 from crypto_data.partitions import day_range, days_touched
 from crypto_data.series import Series
 from crypto_data.sources.base import Answer, Lifetime, Reviser, Source
@@ -32,10 +33,18 @@ class FailoverChain:
 
     def __init__(self, sources: Sequence[Source], clock_ms: Callable[[], int]) -> None:
         self._sources = tuple(sources)
+        best = sources[0].name
+        self._better = [source for source in sources if not is_stand_in(source.name, best)]
+        self._stand_ins = [source for source in sources if is_stand_in(source.name, best)]
         self._clock_ms = clock_ms
         self._lives: dict[Series, dict[str, Lifetime]] = {}
         self._asking: dict[Series, threading.Lock] = {}
         self._lives_lock = threading.Lock()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources, best first."""
+        return self._sources
 
     @property
     def ranking(self) -> tuple[str, ...]:
@@ -46,7 +55,13 @@ class FailoverChain:
         """Return the exchange's clock, UTC epoch milliseconds."""
         return self._clock_ms()
 
-    def fill(self, series: Series, gaps: Sequence[TimeRange], aim: Aim = Aim.FILL) -> Harvest:
+    def fill(
+        self,
+        series: Series,
+        gaps: Sequence[TimeRange],
+        aim: Aim = Aim.FILL,
+        stood_in: StoodIn = NOTHING_STOOD_IN,
+    ) -> Harvest:
         """Ask for the klines of some ranges and return all that came, with every answer.
 
         Args:
@@ -55,24 +70,49 @@ class FailoverChain:
                 they touch; rows of other days are not kept.
             aim: To repair, the best source is asked last: it has had its chance. Which of two rows
                 wins does not depend on the order.
+            stood_in: What is wanted of better sources than those named alone.
 
-        Never raises for a source that fails: its answer stands in the harvest.
+        Sources that stand in come last, and within the symbol's life, where that is known. Never
+        raises for a source that fails: its answer stands in the harvest.
         """
-        tally = Tally(series, gaps, self._clock_ms())
-        wanted = self._after_listing(series, gaps, tally)
-        for rank, source in self._order(aim):
-            if not wanted:
-                break
-            tally.tell_holes(wanted)
-            for answer in source.fetch(series, wanted):
-                tally.take(answer, rank, doubtful_rank=len(self._sources) + rank)
-            wanted = tally.still_wanted(wanted)
-        return self._harvest(tally, self._judge(tally, wanted))
+        every = merge_ranges([*gaps, *(span for held in stood_in.values() for span in held)])
+        tally = Tally(series, every, self._clock_ms())
+        lacking = self._after_listing(series, every, tally)
+        for source in self._order(aim):
+            lacking = self._ask(source, tally, lacking)
+        for source in self._stand_ins:
+            worse = [
+                held
+                for name, held in stood_in.items()
+                if self._rank(name) > self._rank(source.name)
+            ]
+            wanted = merge_ranges([*gaps, *(span for held in worse for span in held)])
+            self._ask_stand_in(source, tally, _common(lacking, wanted))
+        return self._harvest(tally, self._judge(tally, lacking))
 
-    def _order(self, aim: Aim) -> list[tuple[int, Source]]:
-        """Return the sources with their ranks, in the order in which they are asked."""
-        ranked = list(enumerate(self._sources))
-        return [*ranked[1:], ranked[0]] if aim is Aim.REPAIR else ranked
+    def _order(self, aim: Aim) -> Sequence[Source]:
+        """Return the sources of the exchange itself, in the order in which they are asked."""
+        best, *others = self._better
+        return [*others, best] if aim is Aim.REPAIR else self._better
+
+    def _ask(self, source: Source, tally: Tally, wanted: Sequence[TimeRange]) -> list[TimeRange]:
+        """Ask one source for some ranges; return what is then still wanted."""
+        if not wanted:
+            return []
+        tally.tell_holes(wanted)
+        rank = self._rank(source.name)
+        for answer in source.fetch(tally.series, wanted):
+            tally.take(answer, rank, doubtful_rank=len(self._sources) + rank)
+        return tally.still_wanted(wanted)
+
+    def _ask_stand_in(self, source: Source, tally: Tally, wanted: Sequence[TimeRange]) -> None:
+        """Ask for what nobody better has, where the symbol traded as far as anybody knows."""
+        wanted = tally.absent(wanted)
+        lives = self.lives(tally.series, tally.first_open_ms) if wanted else None
+        self._ask(source, tally, wanted if lives is None else _common(wanted, lives))
+
+    def _rank(self, name: str) -> int:
+        return rank_in(self.ranking, name)
 
     def _harvest(self, tally: Tally, lives: tuple[TimeRange, ...] | None) -> Harvest:
         return Harvest(
@@ -126,7 +166,7 @@ class FailoverChain:
         self, series: Series, gaps: Sequence[TimeRange], tally: "Tally"
     ) -> list[TimeRange]:
         """Return the gaps without the days before the listing, where that is known already."""
-        if len(self._lives.get(series, ())) < len(self._sources):
+        if len(self._lives.get(series, ())) < len(self._own(series)):
             return list(gaps)
         lives = self.lives(series)
         if not lives:
@@ -137,7 +177,10 @@ class FailoverChain:
         return wanted
 
     def _judge(self, tally: "Tally", wanted: Sequence[TimeRange]) -> tuple[TimeRange, ...] | None:
-        """Mark the days that every source has answered for good; return when the symbol lived."""
+        """Mark the days that every source has answered for good; return when the symbol lived.
+
+        `wanted` is what the exchange's own sources left open, be it that others stood in.
+        """
         if not wanted and not tally.unlisted:
             return None
         lives = self.lives(tally.series, tally.first_open_ms)
@@ -146,7 +189,7 @@ class FailoverChain:
         spoilt = tally.spoilt_days(wanted)
         for day in days_touched(wanted):
             if day not in spoilt:
-                tally.conclude(day, self.ranking)
+                tally.conclude(day, [source.name for source in self._better])
         return tally.without_pauses(lives)
 
     def lives(
@@ -157,7 +200,7 @@ class FailoverChain:
         `first_open_ms` is the first kline at hand: an archive knows its first file's day only.
         """
         known = self._lifetimes(series)
-        if len(known) < len(self._sources):
+        if len(known) < len(self._own(series)):
             return None
         if all(life.first_ms is None for life in known.values()):
             return ()
@@ -165,12 +208,16 @@ class FailoverChain:
         ends = [life.last_ms for life in known.values() if life.last_ms is not None]
         return (TimeRange(start_ms, max([*ends, start_ms]) if ends else END_OF_TIME_MS),)
 
+    def _own(self, series: Series) -> list[Source]:
+        """Return the sources that ask the series' own exchange: others know nothing of its life."""
+        return [one for one in self._sources if not is_foreign(one.name, series.exchange)]
+
     def _lifetimes(self, series: Series) -> dict[str, Lifetime]:
         with self._lives_lock:
             known = self._lives.setdefault(series, {})
             asking = self._asking.setdefault(series, threading.Lock())
         with asking:  # the files of one series begin together, and one of them asks for all
-            for source in self._sources:
+            for source in self._own(series):
                 if source.name not in known:
                     try:
                         known[source.name] = source.lifetime(series)
@@ -179,6 +226,11 @@ class FailoverChain:
                     except SourceError:
                         continue  # asked again by the next day that needs it; the day stays open
         return known
+
+
+def _common(ranges: Iterable[TimeRange], others: Sequence[TimeRange]) -> list[TimeRange]:
+    """Return what some ranges have in common with others, both ascending and disjoint."""
+    return [part for one in ranges for other in others if (part := one.intersect(other))]
 
 
 def _until_it_fails(answers: Iterable[Answer]) -> list[Answer]:

@@ -6,6 +6,7 @@ spent belongs to `sources.budget`.
 """
 
 import json
+import logging
 import os
 import threading
 import time
@@ -33,6 +34,10 @@ DOWN_LONGEST_S = 600.0
 # The closings of a host are looked at again this often while waiting: another process may have
 # opened it, or closed it for longer.
 GLANCE_S = 1.0
+# A person is told of a wait that is longer.
+SAID_FROM_S = 3.0
+
+log = logging.getLogger("crypto_data.sources")
 
 
 class Reason(StrEnum):
@@ -82,6 +87,7 @@ class Gate:
         self._patience_s = patience_s
         self._sleep = sleep
         self._seen: tuple[tuple[int, int, int], dict[str, Closing]] | None = None
+        self._said: dict[str, int] = {}  # host -> until when a person knows that we wait
 
     def check(self, host: str, *, source: str, series: str) -> None:
         """Return when the host may be asked; wait for a limit that ends soon.
@@ -97,6 +103,7 @@ class Gate:
             soon = closing.reason is Reason.LIMITED and waited_s + left_s <= self._patience_s
             if not soon:
                 raise _left_alone(closing, left_s, source, series)
+            self._say_wait(host, closing)
             pause_s = min(max(left_s, 0.001), GLANCE_S)
             self._sleep(pause_s)
             waited_s += pause_s
@@ -153,7 +160,22 @@ class Gate:
                 seconds, reason = REGION_S if region else FIREWALL_S, Reason.BLOCKED
             case _:
                 return
-        self.close(host, self._clock_ms() + int(seconds * 1000), reason, error.detail)
+        until_ms = self._clock_ms() + int(seconds * 1000)
+        self.close(host, until_ms, reason, error.detail)
+        if reason is Reason.LIMITED and seconds <= self._patience_s:  # it is asked again after that
+            self._say_wait(host, Closing(until_ms, reason, error.detail))
+
+    def _say_wait(self, host: str, closing: Closing) -> None:
+        """Tell a person once of a wait that would look like standing still."""
+        now_ms = self._clock_ms()
+        left_s = (closing.until_ms - now_ms) / 1000
+        with self._lock:
+            is_new = self._said.get(host, 0) <= now_ms
+            if is_new:
+                self._said[host] = closing.until_ms
+        if is_new and left_s >= SAID_FROM_S:
+            until = utc(closing.until_ms)[11:]
+            log.warning("%s: waiting %.0f s, until %s (%s)", host, left_s, until, closing.detail)
 
     def door(self, host: str, *, source: str, series: str) -> "GateDoor":
         """Return the way to one host for the requests about one series."""

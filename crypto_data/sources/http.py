@@ -4,21 +4,22 @@ The only module that imports httpx, so that a drop-in successor replaces it in o
 ask which host when belongs to `sources.gate`; what a body means belongs to the sources.
 """
 
-import logging
 import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from urllib.parse import urlsplit
 
 import httpx
 import stamina
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from crypto_data.addresses import public_url, split_login
 from crypto_data.errors import Broken, RateLimited, SourceError, Unreachable
+from crypto_data.sources.door import Door
 from crypto_data.sources.refusal import refusal_of
-
-LOGGER = logging.getLogger("crypto_data.sources")
+from crypto_data.sources.sent import LOGGER, Sent, log_request, server_ms_of
+from crypto_data.sources.wires import Wires
 
 # A 1m month is 5 MB zipped, spot's exchangeInfo 15 MB as JSON.
 MAX_BYTES = 64 * 1024 * 1024
@@ -26,6 +27,9 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 # Longer than this a caller is better served by the next source.
 PATIENCE_S = 90.0
+# From the first step of a request to the last header, in times of `timeout`: to connect, to agree
+# on encryption and to answer may take one each.
+HEAD_TIMEOUTS = 3
 # A body that stays slower than this once `timeout` has passed is a stalled one.
 MIN_BYTES_PER_SECOND = 2048
 # No new attempt is made this long after the first, whatever `max_retries` says.
@@ -34,14 +38,32 @@ MAX_WAIT_S = 60.0
 HTTP_OK = 200
 
 
+# Which error an answer is, None for a good one: of status, headers in lower case, and body.
+Judge = Callable[[int, Mapping[str, str], bytes], SourceError | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for; a body longer than `max_bytes` is not read to its end."""
+    """What is asked for; a body longer than `max_bytes` is not read to its end.
+
+    `judge` knows an exchange that refuses with status 200; without it the status decides.
+    """
 
     url: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     max_bytes: int = MAX_BYTES
+    judge: Judge | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address as people may see it: without a login that stands in it."""
+        return public_url(self.url)
+
+    @property
+    def described(self) -> str:
+        """The same, with what is asked for there."""
+        return f"{self.shown} {dict(self.params) or urlsplit(self.url).query}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,33 +88,6 @@ class Retry:
     delay_s: float = 1.0
 
 
-class Door(Protocol):
-    """What every attempt passes on its way to one host, for one series."""
-
-    @property
-    def source(self) -> str:
-        """The source's name, for errors."""
-
-    @property
-    def series(self) -> str:
-        """What is asked for, for errors."""
-
-    def enter(self) -> None:
-        """Wait for the permission to send one request, or raise a `SourceError`."""
-
-    def answered(self, headers: Mapping[str, str]) -> None:
-        """Note an answer, good or bad."""
-
-    def refused(self, error: SourceError) -> None:
-        """Note a failed attempt, which may be repeated."""
-
-    def gave_up(self, error: SourceError) -> None:
-        """Note that the request failed for good."""
-
-    def passed(self) -> None:
-        """Note that the request succeeded."""
-
-
 class HttpClient:
     """A thread-safe client with keep-alive and one connection pool.
 
@@ -101,6 +96,7 @@ class HttpClient:
         concurrency: Requests at the same time; further ones wait their turn.
         retry: What is repeated; `retrying` gives the same pool another policy.
         clock_ms: The local clock, epoch milliseconds, to read "banned until".
+        on_sent: Told of every request that was sent, from the thread that sent it.
     """
 
     def __init__(
@@ -110,12 +106,15 @@ class HttpClient:
         concurrency: int = 16,
         retry: Retry | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        on_sent: Callable[[Sent], None] = lambda _sent: None,
     ) -> None:
         # stamina's own hook prints through structlog, which writes on stdout.
         set_on_retry_hooks([_log_retry])
         self._timeout = timeout
         self._retry = retry or Retry()
         self._clock_ms = clock_ms
+        self._on_sent = on_sent
+        self._wires = Wires(HEAD_TIMEOUTS * timeout)
         self._httpx = httpx.Client(
             follow_redirects=False,
             # A queue for a free connection is our own doing and no fault of the source.
@@ -137,8 +136,20 @@ class HttpClient:
         return twin
 
     def close(self) -> None:
-        """Close the connections, those of all clients made by `retrying` too."""
+        """Close the connections, those of all clients made by `retrying` too.
+
+        Whoever waits for an answer in another thread is woken by `Closed`.
+        """
+        self._wires.close()
         self._httpx.close()
+
+    def pause(self, seconds: float) -> None:
+        """Wait for so long.
+
+        Raises:
+            Closed: the client was closed meanwhile.
+        """
+        self._wires.pause(seconds)
 
     def get(self, request: Request, door: Door) -> Response:
         """Return the answer to a GET, repeated while that makes sense.
@@ -152,6 +163,7 @@ class HttpClient:
             Rejected: 400 with the exchange's own code and words, other 4xx.
             Broken: the body is longer than allowed, or the status is none that a GET can have.
             Unreachable: no connection, too slow, cut short, 5xx.
+            Closed: the client was closed, or is closed meanwhile.
         """
         attempts = 0
         try:
@@ -179,20 +191,30 @@ class HttpClient:
         try:
             status, headers, body = self._exchange(request, door)
         except SourceError as error:
-            _log(door, request, str(error.detail), started)
+            self._wires.check()  # what failed because we ended it is no fault of the host
+            seconds = time.perf_counter() - started
+            log_request(door, request.described, error.detail, seconds, {})
+            self._on_sent(Sent(door.source, request.shown, None, seconds, error.detail))
             door.refused(error)
             raise
         seconds = time.perf_counter() - started
-        _log(door, request, f"HTTP {status}", started, headers)
+        log_request(door, request.described, f"HTTP {status}", seconds, headers)
+        told_ms = server_ms_of(headers)
+        self._on_sent(Sent(door.source, request.shown, status, seconds, server_ms=told_ms))
         door.answered(headers)
-        if status != HTTP_OK:
-            refusal = refusal_of(
-                status, headers, body, asked=(door.source, door.series, request.url),
-                now_ms=self._clock_ms(),
-            )  # fmt: skip
+        if refusal := (request.judge or self._by_status(request, door))(status, headers, body):
             door.refused(refusal)
             raise refusal
         return Response(status, headers, body, seconds, attempt)
+
+    def _by_status(self, request: Request, door: Door) -> Judge:
+        def judge(status: int, headers: Mapping[str, str], body: bytes) -> SourceError | None:
+            if status == HTTP_OK:
+                return None
+            asked = (door.source, door.series, request.shown)
+            return refusal_of(status, headers, body, asked=asked, now_ms=self._clock_ms())
+
+        return judge
 
     def _exchange(self, request: Request, door: Door) -> tuple[int, dict[str, str], bytes]:
         """Send one GET and return status, headers and the whole body.
@@ -202,41 +224,54 @@ class HttpClient:
             Broken: more than `max_bytes`, or bytes that are no HTTP.
         """
         asked = (door.source, door.series)
+        # Apart from the address, so that no log of a library shows it.
+        url, login = split_login(request.url)
+        self._wires.check()
+        self._wires.begin()
         try:
             with self._httpx.stream(
                 "GET",
-                request.url,
+                url,
                 params=dict(request.params) or None,
                 headers=dict(request.headers),
+                auth=login,
+                extensions={"trace": self._wires.trace},
             ) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 body = self._body(answer, request, asked)
                 return answer.status_code, headers, body
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.DecodingError) as error:
-            raise Broken(*asked, f"{request.url}: {error}") from error
-        except httpx.TimeoutException as error:
-            raise Unreachable(
-                *asked, f"{request.url}: no answer within {self._timeout:g} s"
-            ) from error
+            raise Broken(*asked, f"{request.shown}: {error}") from error
+        except (httpx.TimeoutException, TimeoutError) as error:
+            said = f"no answer within {self._timeout:g} s"
+            if self._wires.is_late:
+                said = f"no whole answer within {self._wires.seconds:g} s"
+            raise Unreachable(*asked, f"{request.shown}: {said}") from error
         except httpx.TransportError as error:
             said = str(error) or type(error).__name__
-            raise Unreachable(*asked, f"{request.url}: {said}") from error
+            raise Unreachable(*asked, f"{request.shown}: {said}") from error
+        except RuntimeError:  # httpx says so where the client is closed already
+            self._wires.check()
+            raise
 
     def _body(self, answer: httpx.Response, request: Request, asked: tuple[str, str]) -> bytes:
         """Read a body while it is neither too long nor too slow."""
         started = time.perf_counter()
         most = request.max_bytes if answer.status_code == HTTP_OK else MAX_ERROR_BYTES
         body = bytearray()
+        self._wires.extend(self._wires.seconds)
         for piece in answer.iter_bytes():
+            # Raw bytes that come to nothing (the head of a packing, of a chunk) are no piece.
+            self._wires.extend(self._wires.seconds)
             body += piece
             if len(body) > most:
                 if answer.status_code != HTTP_OK:
                     break
-                raise Broken(*asked, f"{request.url}: more than the {most} bytes it can have")
+                raise Broken(*asked, f"{request.shown}: more than the {most} bytes it can have")
             seconds = time.perf_counter() - started
             if seconds > self._timeout and len(body) < seconds * MIN_BYTES_PER_SECOND:
                 raise Unreachable(
-                    *asked, f"{request.url}: {len(body)} bytes in {seconds:.0f} s, too slow"
+                    *asked, f"{request.shown}: {len(body)} bytes in {seconds:.0f} s, too slow"
                 )
         return bytes(body)
 
@@ -252,19 +287,3 @@ def _pause_after(error: Exception) -> bool | float:
 
 def _log_retry(details: RetryDetails) -> None:
     LOGGER.info("asking again in %.1f s: %s", details.wait_for, details.caused_by)
-
-
-def _log(
-    door: Door,
-    request: Request,
-    status: str,
-    started: float,
-    headers: Mapping[str, str] | None = None,
-) -> None:
-    if LOGGER.isEnabledFor(logging.DEBUG):
-        used = (headers or {}).get("x-mbx-used-weight-1m", "-")
-        LOGGER.debug(
-            "%s: %s %s %s: %s in %.0f ms, weight used %s",
-            door.source, door.series, request.url, dict(request.params) or "", status,
-            (time.perf_counter() - started) * 1000, used,
-        )  # fmt: skip

@@ -6,9 +6,9 @@ Names, sizes and dates only. What the files hold belongs to `sources.archive_fil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
+from crypto_data.addresses import place_of
 from crypto_data.errors import Broken
 from crypto_data.sources.gate import Gate, GateDoor
 from crypto_data.sources.http import HttpClient, Request
@@ -60,7 +60,7 @@ class Listing:
         self._client = client
         self._gate = gate
         self._url = url
-        self.host = f"listing {urlsplit(url).netloc}"
+        self.host = f"listing {place_of(url)}"
 
     def door(self, series: str) -> GateDoor:
         """Return the way to the listing for the requests about one series."""
@@ -78,18 +78,21 @@ class Listing:
             for folder in page.folders
         )
 
-    def pages(self, prefix: str, door: GateDoor, keys: int = PAGE_KEYS) -> Iterator[ListingPage]:
+    def pages(
+        self, prefix: str, door: GateDoor, keys: int = PAGE_KEYS, *, after: str = ""
+    ) -> Iterator[ListingPage]:
         """Yield the pages below `prefix`, which ends where the caller wants it to.
 
         Args:
             prefix: How the keys begin.
             door: The way to the listing.
             keys: Entries on a page at most; who wants the first only need not read a thousand.
+            after: Only keys behind this one, bytewise.
 
         Raises:
             SourceError: a page could not be fetched; `Broken` when it is no listing.
         """
-        marker = ""
+        marker = after
         for _ in range(MAX_PAGES):
             params: dict[str, str | int] = {"delimiter": "/", "prefix": prefix}
             if keys < PAGE_KEYS:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+from crypto_data.addresses import public_url
 from crypto_data.errors import (
     Absent,
     Blocked,
@@ -61,9 +62,9 @@ def refusal_of(
     code, message = _exchange_words(text)
     detail = f"{url}: HTTP {status}: {message}"
     if status in (HTTPStatus.TOO_MANY_REQUESTS, I_AM_A_TEAPOT) or code == TOO_MUCH_WEIGHT:
-        return RateLimited(source, series, detail, _retry_after(headers, text, now_ms))
+        return RateLimited(source, series, detail, retry_after_s(headers, text, now_ms))
     if status in REDIRECTS:
-        place = headers.get("location", "nowhere")
+        place = public_url(headers.get("location", "nowhere"))
         return Blocked(source, series, f"{url}: redirect to {place}, which is not followed")
     if status in SERVER_FAULTS or code in SERVER_CODES:
         return Unreachable(source, series, detail)
@@ -94,10 +95,15 @@ def _exchange_words(text: str) -> tuple[int | None, str]:
         answer = None
     if isinstance(answer, dict) and isinstance(answer.get("code"), int):
         return answer["code"], f"code {answer['code']}: {str(answer.get('msg', ''))[:_WORDS]}"
-    return None, " ".join(re.sub(r"<[^>]*>", " ", text[: 10 * _WORDS]).split())[:_WORDS]
+    return None, plain_words(text)
 
 
-def _retry_after(headers: Mapping[str, str], text: str, now_ms: int) -> float:
+def plain_words(text: str) -> str:
+    """Return the first words of a page or message, without its tags."""
+    return " ".join(re.sub(r"<[^>]*>", " ", text[: 10 * _WORDS]).split())[:_WORDS]
+
+
+def retry_after_s(headers: Mapping[str, str], text: str, now_ms: int) -> float:
     """Return how many seconds to stay away; the message's "until <ms>" when no header says."""
     seconds = _header_seconds(headers.get("retry-after", ""), now_ms)
     if seconds is None:

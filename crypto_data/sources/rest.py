@@ -5,38 +5,23 @@ Walks over the gaps. One page belongs to `sources.rest_page`, hosts and weight t
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
 from crypto_data.errors import Broken, Rejected, SourceError
 from crypto_data.intervals import Interval, TimeRange, merge_ranges
-from crypto_data.partitions import day_range, day_start_ms, days_touched
-from crypto_data.schema import FETCHED, epoch_ms
+from crypto_data.partitions import days_touched
 from crypto_data.series import Market, Series
 from crypto_data.sources.base import Answer, Lifetime, Outcome
-from crypto_data.sources.day_rows import by_day
 from crypto_data.sources.gate import Gate
 from crypto_data.sources.http import HttpClient
-from crypto_data.sources.outcome import outcome_of
 from crypto_data.sources.rest_page import RULES, parse_page
 from crypto_data.sources.rest_symbols import SymbolBook, SymbolFacts
 from crypto_data.sources.rest_trip import SOURCE, Call, RestEndpoint, Trip
+from crypto_data.sources.walk import Page, Walk, last_open_ms
+from crypto_data.validation import cut
 
 EXCHANGE = "binance"
-# Rows held before an answer is handed over: about 5 MB.
-ROWS_AN_ANSWER = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """What one call brought: closed rows of its window; every row before `known_ms` is known."""
-
-    rows: Any
-    known_ms: int
 
 
 class RestSource:
@@ -82,7 +67,7 @@ class RestSource:
         left = merge_ranges(gaps, within_ms=page_ms)
         while left:
             group = [gap for gap in gaps if gap.intersect(left[0])]
-            walk = _Walk(trip, days_touched(group))
+            walk = Walk(SOURCE, trip, days_touched(group))
             try:
                 for page in self._pages(trip, series, left[0]):
                     yield from walk.take(page)
@@ -134,7 +119,7 @@ class RestSource:
             return "1s exists for spot only"
         return ""
 
-    def _pages(self, trip: Trip, series: Series, span: TimeRange) -> Iterator[_Page]:
+    def _pages(self, trip: Trip, series: Series, span: TimeRange) -> Iterator[Page]:
         """Yield pages that together cover a span, ascending.
 
         Raises:
@@ -148,16 +133,16 @@ class RestSource:
             limit = rules.limit(interval, window)
             bounds = {"startTime": window.start_ms, "endTime": window.end_ms - 1}  # both inclusive
             rows = self._ask(trip, series, limit, bounds)
-            inside = _inside(rows, window)
+            inside = cut(rows, [window])
             if rows.num_rows and not inside.num_rows:
                 detail = f"klines of {series.symbol} outside the window that was asked for"
                 raise Broken(SOURCE, str(series), detail)
             if inside.num_rows and window.end_ms == span.end_ms:
-                cursor_ms = interval.ceil(_last_open_ms(inside) + 1)
+                cursor_ms = interval.ceil(last_open_ms(inside) + 1)
             else:  # the newest page of a window is the whole window; an empty one ends it too
                 cursor_ms = interval.ceil(window.end_ms)
             closed = TimeRange(0, max(0, interval.floor(self._clock_ms())))
-            yield _Page(_inside(inside, closed), min(cursor_ms, span.end_ms))
+            yield Page(cut(inside, [closed]), min(cursor_ms, span.end_ms))
 
     def _ask(self, trip: Trip, series: Series, limit: int, bounds: Mapping[str, int]) -> Any:
         """Return the klines of one call, as they came."""
@@ -180,7 +165,7 @@ class RestSource:
                 raise Rejected(SOURCE, str(series), f"{series.symbol} is not in exchangeInfo")
             return series.interval.floor(facts.onboard_ms)
         first = self._ask(trip, series, 1, {"startTime": 0})
-        return None if not first.num_rows else _last_open_ms(first)
+        return None if not first.num_rows else last_open_ms(first)
 
     def _end_ms(self, trip: Trip, series: Series, facts: SymbolFacts | None) -> int | None:
         """Return the end of the last kline; a settled contract's flat klines after it are none."""
@@ -188,66 +173,7 @@ class RestSource:
         if not last.num_rows:
             return None
         interval = series.interval
-        end_ms = interval.next_open(interval.floor(_last_open_ms(last)))
+        end_ms = interval.next_open(interval.floor(last_open_ms(last)))
         if facts is not None and facts.delivery_ms is not None:
             return min(end_ms, interval.ceil(facts.delivery_ms))
         return end_ms
-
-
-class _Walk:
-    """The answers about one group of gaps: days that are known, rows that wait for their day."""
-
-    def __init__(self, trip: Trip, days: Sequence[date]) -> None:
-        self.days = list(days)
-        self._trip = trip
-        self._held: list[Any] = []
-        self._known_ms = day_start_ms(days[0])
-
-    def take(self, page: _Page) -> Iterator[Answer]:
-        """Hold a page; hand over the whole days when there are many rows."""
-        self._held.append(page.rows)
-        self._known_ms = page.known_ms
-        if sum(rows.num_rows for rows in self._held) >= ROWS_AN_ANSWER:
-            yield from self.answers(self._known_days())
-
-    def answers(self, days: Sequence[date]) -> Iterator[Answer]:
-        """Yield one answer for the days with klines, and one for those without."""
-        if not days:
-            return
-        held = by_day(pa.concat_tables([FETCHED.empty_table(), *self._held]))
-        self.days = [day for day in self.days if day not in days]
-        self._held = [held.of(self.days)] if self.days else []
-        filled = [day for day in days if held.count(day)]
-        empty = [day for day in days if not held.count(day)]
-        if filled:
-            yield self._answer(filled, Outcome.SERVED, self._trip.detail, held.of(filled))
-        if empty:
-            yield self._answer(empty, Outcome.NOTHING, self._trip.detail)
-
-    def failed(self, error: SourceError, all_days: Sequence[date] = ()) -> Answer:
-        """Return the answer for the days still open and all later ones, with the rows at hand."""
-        days = [*self.days, *(day for day in all_days if day > self.days[-1])]
-        rows = pa.concat_tables(self._held) if self._held else None
-        return self._answer(days, outcome_of(error), error.detail, rows)
-
-    def _known_days(self) -> list[date]:
-        return [day for day in self.days if day_range(day).end_ms <= self._known_ms]
-
-    def _answer(
-        self, days: Sequence[date], outcome: Outcome, detail: str, rows: Any = None
-    ) -> Answer:
-        requests, seconds = self._trip.spent()
-        return Answer(
-            SOURCE, tuple(days), outcome, detail, rows, attempts=requests, seconds=seconds
-        )  # fmt: skip
-
-
-def _inside(rows: Any, span: TimeRange) -> Any:
-    """Return the rows that open inside the span."""
-    opens_ms = epoch_ms(rows["open_time"]).to_numpy()
-    inside = (opens_ms >= span.start_ms) & (opens_ms < span.end_ms)
-    return rows if inside.all() else rows.filter(pa.array(inside))
-
-
-def _last_open_ms(rows: Any) -> int:
-    return int(epoch_ms(rows["open_time"]).to_numpy().max())

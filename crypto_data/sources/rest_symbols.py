@@ -25,12 +25,17 @@ _ALIVE_FUTURES = frozenset({"TRADING", "PENDING_TRADING", "PRE_TRADING", "HALT",
 
 @dataclass(frozen=True, slots=True)
 class SymbolFacts:
-    """One symbol as exchangeInfo has it; times are UTC epoch milliseconds, None where unknown."""
+    """One symbol as exchangeInfo has it; times are UTC epoch milliseconds, None where unknown.
+
+    `base` and `quote` are empty where it does not tell.
+    """
 
     symbol: str
     is_delisted: bool
     onboard_ms: int | None
     delivery_ms: int | None
+    base: str = ""
+    quote: str = ""
 
 
 class SymbolBook:
@@ -99,4 +104,6 @@ def _facts(item: dict[str, Any], market: Market) -> SymbolFacts:
         is_delisted=ended,
         onboard_ms=item.get("onboardDate") or None,
         delivery_ms=delivery_ms if delivery_ms and delivery_ms < NEVER_MS else None,
+        base=item.get("baseAsset") or "",
+        quote=item.get("quoteAsset") or "",
     )

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import urlsplit
 
+from crypto_data.addresses import place_of, public_url
 from crypto_data.errors import Blocked, Broken, RateLimited, SourceError, Unreachable
 from crypto_data.series import Market
 from crypto_data.sources.budget import Budget
@@ -91,7 +91,7 @@ class Trip:
         try:
             return read(response.body)
         except ValueError as error:
-            detail = f"{url}{call.path}: {error}"
+            detail = f"{public_url(url)}{call.path}: {error}"
             raise Broken(SOURCE, self.series, detail) from error
 
     def _with_notes(self, error: SourceError) -> SourceError:
@@ -119,4 +119,4 @@ class Trip:
 
 def host_name(market: Market, url: str) -> str:
     """Return how the gate calls a host."""
-    return f"{SOURCE}-{market} {urlsplit(url).netloc}"
+    return f"{SOURCE}-{market} {place_of(url)}"

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_data.coverage import ARCHIVE, SourceAnswer, find_gaps, without_pauses
-from crypto_data.harvest import AskedDay, Offer
+from crypto_data.coverage import ARCHIVE, SourceAnswer, find_gaps_within, without_pauses
+from crypto_data.exchanges import is_foreign
+from crypto_data.harvest import STAND_IN_RANK, AskedDay, Offer
 from crypto_data.intervals import TimeRange, count_open_times, merge_ranges
 from crypto_data.partitions import (
     archive_final_ms,
@@ -31,7 +32,7 @@ from crypto_data.validation import cut, validate
 
 # A source that can never have the series has nothing to tell.
 _REFUSALS = (Outcome.UNSUPPORTED, Outcome.REJECTED)
-_CUT_SHORT = (Outcome.BLOCKED, Outcome.LIMITED, Outcome.DOWN)
+_CUT_SHORT = (Outcome.BLOCKED, Outcome.LIMITED, Outcome.DOWN, Outcome.BEYOND)
 
 
 class Tally:
@@ -45,14 +46,20 @@ class Tally:
         self.days = {day: AskedDay() for day in days_touched(gaps)}
         self._whole_days = merge_ranges([day_range(day) for day in self.days])
         self._outcomes: dict[tuple[date, str], list[Outcome]] = {}
+        self._held_ms: list[Any] = []
         self._firm_ms: list[Any] = []
+        self._own_ms: list[Any] = []  # the firm ones of the exchange itself
         self._spoilt_ms: set[int] = set()  # open times of rows that broke a rule
         self.unlisted = False  # some of the gaps lie before the listing and were not asked for
 
     @property
     def first_open_ms(self) -> int | None:
-        """The earliest open time of all offers."""
-        firsts = [epoch_ms(offer.rows["open_time"].slice(0, 1))[0].as_py() for offer in self.offers]
+        """The earliest open time that the exchange itself has offered."""
+        firsts = [
+            epoch_ms(offer.rows["open_time"].slice(0, 1))[0].as_py()
+            for offer in self.offers
+            if not is_foreign(offer.source, self.series.exchange)
+        ]
         return min(firsts, default=None)
 
     def take(self, answer: Answer, rank: int, *, doubtful_rank: int) -> None:
@@ -66,6 +73,7 @@ class Tally:
             # What belongs to the answer as a whole is counted once, with its first day.
             first = position == 0
             self._note(day, answer, set_aside if first else {}, answer.attempts if first else 0)
+            self._doubt(day, answer, rank)
 
     def _offer(self, answer: Answer, rank: int, set_aside: dict[str, int]) -> None:
         rows = cut(answer.rows, self._whole_days)
@@ -80,8 +88,11 @@ class Tally:
             self._spoilt_ms.update(epoch_ms(verdict.bad["open_time"]).drop_null().to_pylist())
         if verdict.good.num_rows:
             self.offers.append(Offer(answer.source, rank, verdict.good))
+            self._held_ms.append(epoch_ms(verdict.good["open_time"]).to_numpy())
             if answer.trust is Trust.FIRM:
-                self._firm_ms.append(epoch_ms(verdict.good["open_time"]).to_numpy())
+                self._firm_ms.append(self._held_ms[-1])
+                if not is_foreign(answer.source, self.series.exchange):
+                    self._own_ms.append(self._held_ms[-1])
 
     def _note(self, day: date, answer: Answer, set_aside: dict[str, int], requests: int) -> None:
         asked = self.days[day]
@@ -93,21 +104,31 @@ class Tally:
         if answer.checksum:
             asked.checksum, asked.etag = answer.checksum, answer.etag
             asked.address = answer.address
-        asked.doubtful = answer.trust is Trust.DOUBTFUL or (
-            asked.doubtful and answer.outcome is not Outcome.SERVED
-        )
         self._outcomes.setdefault((day, answer.source), []).append(answer.outcome)
+
+    def _doubt(self, day: date, answer: Answer, rank: int) -> None:
+        """Note that a day's rows are doubtful, or that they no longer are.
+
+        Another exchange confirms nothing.
+        """
+        asked = self.days[day]
+        confirms = answer.outcome is Outcome.SERVED and rank < STAND_IN_RANK
+        asked.doubtful = answer.trust is Trust.DOUBTFUL or (asked.doubtful and not confirms)
+
+    def absent(self, wanted: Iterable[TimeRange]) -> list[TimeRange]:
+        """Return what no row at all has filled, doubtful ones included."""
+        present = _concatenate(self._held_ms)
+        return [
+            gap for span in wanted for gap in find_gaps_within(present, span, self.series.interval)
+        ]
 
     def still_wanted(self, wanted: Iterable[TimeRange]) -> list[TimeRange]:
         """Return what no firm row has filled; a doubtful day is wanted as a whole."""
         doubtful = [day_range(day) for day, asked in self.days.items() if asked.doubtful]
         spans = merge_ranges([*wanted, *doubtful])
         present = _concatenate(self._firm_ms)
-        # The gap of a weekly bar reaches over days that nobody asks for: cut to what was wanted.
         return [
-            gap.intersect(span)
-            for span in spans
-            for gap in find_gaps(present, span, self.series.interval)
+            gap for span in spans for gap in find_gaps_within(present, span, self.series.interval)
         ]
 
     def tell_holes(self, wanted: Sequence[TimeRange]) -> None:
@@ -135,27 +156,34 @@ class Tally:
             if (place := bisect_right(starts, time_ms)) and time_ms in wanted[place - 1]
         }
 
-    def conclude(self, day: date, ranking: Sequence[str]) -> None:
-        """Mark the day when each source of the chain has told all it will ever tell."""
+    def conclude(self, day: date, needed: Iterable[str]) -> None:
+        """Mark the day when each source has told all it will ever tell.
+
+        Those that are needed, and whoever else was asked: one that stands in has no say about a day
+        for which nobody needed it.
+        """
+        asked = (name for other, name in self._outcomes if other == day)
         self.days[day].conclusive = all(
-            self._has_told_all(day, name, self._outcomes.get((day, name), [])) for name in ranking
+            self._has_told_all(day, name, self._outcomes.get((day, name), []))
+            for name in {*needed, *asked}
         )
 
     def without_pauses(self, lives: Sequence[TimeRange]) -> tuple[TimeRange, ...]:
         """Return the lives without the days between two of them, where a name was reused.
 
-        Such a day has no kline anywhere, an API said so, and the archive has no file of it; of a
-        day on which the exchange only stood still it has one.
+        Such a day has no kline at the exchange itself, its API said so, and the archive has no file
+        of it; of a day on which the exchange only stood still it has one. What another exchange
+        has says nothing.
         """
         idle = [day for day, asked in self.days.items() if asked.conclusive and self._is_idle(day)]
-        present = np.sort(_concatenate(self._firm_ms)) if self._firm_ms else ()
+        present = np.sort(_concatenate(self._own_ms)) if self._own_ms else ()
         return without_pauses(lives, idle, present, self.series.interval)
 
     def _is_idle(self, day: date) -> bool:
         said = {
             source: set(outcomes)
             for (asked, source), outcomes in self._outcomes.items()
-            if asked == day
+            if asked == day and not is_foreign(source, self.series.exchange)
         }
         filed = said.pop(ARCHIVE, set())
         return filed == {Outcome.ABSENT} and {Outcome.NOTHING} in said.values()
