@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from crypto_data.exchanges import is_stand_in
 from crypto_data.intervals import (
     DAY_MS,
     Interval,
@@ -69,7 +70,8 @@ class DayFacts:
     unlisted_rows: int = 0  # klines of the grid that lie outside the symbol's life
     sources: tuple[tuple[str, int], ...] = ()  # source -> klines from it
     absent: tuple[TimeRange, ...] = ()  # klines due and not present; only where some are present
-    explained: bool = False  # every source that could know was asked and had none of `absent`
+    # Every source that could know was asked and had none of `absent`, nor of what others stand for.
+    explained: bool = False
     doubtful: bool = False  # rows of an archive that a better answer should replace as a whole
     answers: tuple[SourceAnswer, ...] = ()
     set_aside: tuple[tuple[str, int], ...] = ()  # rule -> rows put into quarantine
@@ -119,12 +121,27 @@ def day_state(
     if due and expected <= 0:
         return DayState.UNLISTED
     if facts.rows >= expected:
+        if count_stand_ins(facts, best_source):
+            return DayState.PROVISIONAL
         waiting = best_source == ARCHIVE and now_ms < archive_final_ms(interval, day)
         foreign = any(source != best_source for source, _ in facts.sources)
         return DayState.PROVISIONAL if waiting and foreign else DayState.COMPLETE
     if facts.explained:
         return DayState.EXPLAINED
     return DayState.PARTIAL if facts.rows else DayState.MISSING
+
+
+def count_stand_ins(facts: DayFacts, best_source: str) -> int:
+    """Return how many klines of a day only stand in for those of a better source."""
+    return sum(count for source, count in facts.sources if is_stand_in(source, best_source))
+
+
+def awaits_better(facts: DayFacts | None, best_source: str) -> bool:
+    """Return whether better sources may still have the klines that others stand in for.
+
+    Not where each of them has said for good that it has none: then they stay as they are.
+    """
+    return facts is not None and not facts.explained and bool(count_stand_ins(facts, best_source))
 
 
 def find_gaps(
@@ -161,6 +178,15 @@ def find_gaps(
         TimeRange(first_ms + int(start) * step, first_ms + int(end) * step)
         for start, end in zip(edges[::2], edges[1::2], strict=True)
     ]
+
+
+def find_gaps_within(present_ms: Any, span: TimeRange, interval: Interval) -> list[TimeRange]:
+    """Return the missing stretches of a series, cut at the end of `span`.
+
+    A bar of `3d`, `1w` or `1mo` that opens inside reaches over days that nobody asked for.
+    """
+    gaps = find_gaps(present_ms, span, interval)
+    return [part for gap in gaps if (part := gap.intersect(span))]
 
 
 def _as_array(times_ms: Iterable[int]) -> Any:

@@ -15,17 +15,18 @@ from datetime import date
 
 import pyarrow as pa
 
-from crypto_data.coverage import DayFacts, wanted_ranges
-from crypto_data.errors import CryptoDataError, LakeDamaged
-from crypto_data.harvest import Aim, Harvest
+from crypto_data.coverage import DayFacts, awaits_better, wanted_ranges
+from crypto_data.endings import end_life
+from crypto_data.errors import Closed, CryptoDataError, LakeDamaged
+from crypto_data.exchanges import is_stand_in
+from crypto_data.harvest import NOTHING_STOOD_IN, Aim, Chain, Harvest, Maker, StoodIn
 from crypto_data.intervals import TimeRange, merge_ranges
 from crypto_data.lake.ledger import Ledger
 from crypto_data.lake.store import Lake
-from crypto_data.partitions import closed_end, days_in, periods_of
+from crypto_data.partitions import closed_end, day_range, days_in, periods_of
 from crypto_data.patience import is_due
 from crypto_data.reports import DayReport, SeriesReport, report_days, state_of
 from crypto_data.series import Series
-from crypto_data.sources.failover import FailoverChain
 
 # From this many days on, asking when a series was listed is cheaper than asking for each day
 # before it.
@@ -39,7 +40,7 @@ class Job:
     """What is wanted of one series: a chain to ask, half-open days `[first, end)`, and why."""
 
     series: Series
-    chain: FailoverChain
+    chain: Chain
     first: date
     end: date
     aim: Aim = Aim.FILL
@@ -171,6 +172,8 @@ def _fill_file(lake: Lake, work: _FileWork, stop: threading.Event) -> _FileResul
         return _FileResult(error="stopped before it was begun")
     try:
         return _fill_sound_file(lake, work)
+    except Closed as error:  # whoever closed the connections knows
+        return _FileResult(error=str(error))
     except CryptoDataError as error:
         log.warning("%s %s: %s", work.job.series, work.period, error)
         return _FileResult(error=str(error))
@@ -203,6 +206,8 @@ def _fill_days(lake: Lake, work: _FileWork, known: Ledger) -> _FileResult:
     harvest = _harvest(work, known)
     if harvest is None:
         return _FileResult(report_days(job.series, work.days, known, job.chain))
+    if not isinstance(job.chain, Maker) and job.aim is not Aim.REVISE:
+        harvest = end_life(lake, job.series, harvest)
     commit = lake.commit(job.series, work.period, harvest)
     days = report_days(
         job.series,
@@ -222,11 +227,12 @@ def _harvest(work: _FileWork, known: Ledger) -> Harvest | None:
         held = {day: known[day] for day in work.days if day in known}
         return chain.revise(job.series, work.period, held)
     gaps = find_wanted(job, work.days, known)
-    if not gaps:
+    stood_in = find_stood_in(job, work.days, known)
+    if not gaps and not stood_in:
         return None
     if work.learn_lives:
         chain.learn_lives(job.series)
-    return chain.fill(job.series, gaps, job.aim)
+    return chain.fill(job.series, gaps, job.aim, stood_in)
 
 
 def find_wanted(job: Job, days: Iterable[date], known: Ledger) -> list[TimeRange]:
@@ -234,12 +240,34 @@ def find_wanted(job: Job, days: Iterable[date], known: Ledger) -> list[TimeRange
 
     To mend, only those of days whose wait since they were last asked for is over.
     """
+    if isinstance(job.chain, Maker):
+        return job.chain.find_wanted(job.series, list(days), known, job.aim)
     wanted: list[TimeRange] = []
     for day in days:
         facts = known.get(day)
         if _is_wanted(job, day, facts):
             wanted.extend(wanted_ranges(facts, job.series.interval, day))
     return merge_ranges(wanted)
+
+
+def find_stood_in(job: Job, days: Iterable[date], known: Ledger) -> StoodIn:
+    """Return the days that a better source may have by now, by who stands in on them.
+
+    To mend, only those of days whose wait since they were last asked for is over.
+    """
+    if isinstance(job.chain, Maker):
+        return NOTHING_STOOD_IN
+    best, now_ms = job.chain.ranking[0], job.chain.now_ms()
+    stood_in: dict[str, list[TimeRange]] = {}
+    for day in days:
+        facts = known.get(day)
+        is_open = awaits_better(facts, best) and (job.aim is not Aim.MEND or is_due(facts, now_ms))
+        if facts is None or not is_open:
+            continue
+        for source, _ in facts.sources:
+            if is_stand_in(source, best):
+                stood_in.setdefault(source, []).append(day_range(day))
+    return stood_in
 
 
 def _is_wanted(job: Job, day: date, facts: DayFacts | None) -> bool:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.coverage import ARCHIVE, DayState
+from crypto_data.exchanges import CCXT
 from crypto_data.intervals import HOUR_MS, Period
 from crypto_data.partitions import EPOCH, ONE_DAY, closed_end, day_of
 from crypto_data.patience import asked_again_ms
@@ -63,9 +64,11 @@ class Stretch:
 def due_gaps(
     runs: pa.Table, catalog: Catalog, now_ms: int, turns_ms: Mapping[str, int] = _NO_TURNS
 ) -> list[Stretch]:
-    """Return the gap days of configured series whose wait since the last attempt is over.
+    """Return the days of configured series whose wait since the last attempt is over.
 
-    Days that nobody has asked for yet are left to the feed's schedule for a day after they closed.
+    Those are gaps, and days on which another exchange stands in for what better sources have not
+    said for good that they lack. Days that nobody has asked for yet are left to the feed's schedule
+    for a day after they closed.
 
     Args:
         runs: A census's runs of days.
@@ -74,7 +77,9 @@ def due_gaps(
         turns_ms: By feed name, when its schedule last had its turn, UTC epoch milliseconds: what
             it could have asked for then is no longer left to it.
     """
-    gaps = _in_state(runs, (DayState.PARTIAL, DayState.MISSING))
+    gaps = pa.concat_tables(
+        [_in_state(runs, (DayState.PARTIAL, DayState.MISSING)), _stood_in(runs)]
+    )
     attempts = gaps["attempts"].to_numpy()
     asked_ms = pc.fill_null(gaps["last_attempt"].cast(pa.int64()), 0).to_numpy() // 1000
     waits = {int(count): asked_again_ms(int(count), 0) for count in np.unique(attempts)}
@@ -95,8 +100,28 @@ def due_gaps(
 
 
 def provisional_days(runs: pa.Table, catalog: Catalog) -> list[Stretch]:
-    """Return the days of configured series that wait for the archive."""
-    return list(_stretches(_in_state(runs, (DayState.PROVISIONAL,)), catalog))
+    """Return the days of configured series that wait for the archive, whoever served them else.
+
+    Those on which another exchange stands in are asked for again from all better sources.
+    """
+    waiting = _in_state(runs, (DayState.PROVISIONAL,))
+    return list(_stretches(waiting.filter(pc.invert(_is_stood_in(waiting))), catalog))
+
+
+def _stood_in(runs: pa.Table) -> pa.Table:
+    """Return the runs on which another exchange stands in until better sources have the klines."""
+    waiting = _in_state(runs, (DayState.PROVISIONAL,))
+    is_open = pc.invert(pc.fill_null(waiting["explained"], False))
+    return waiting.filter(pc.and_(_is_stood_in(waiting), is_open))
+
+
+def _is_stood_in(waiting: pa.Table) -> pa.ChunkedArray:
+    """Return which provisional runs are so because another exchange stands in, not for the archive.
+
+    A feed whose best source is asked through ccxt has days of that source alone, and no other wait.
+    """
+    source = pc.fill_null(waiting["source"].cast(pa.string()), "")
+    return pc.match_substring(source, CCXT)
 
 
 def unsettled_from(runs: pa.Table, feed: Feed, first: date) -> date | None:
@@ -121,7 +146,12 @@ def _in_state(runs: pa.Table, states: Sequence[DayState]) -> pa.Table:
 
 
 def _stretches(runs: pa.Table, catalog: Catalog) -> Iterator[Stretch]:
-    configured = {str(series): series for series in catalog.all_series()}
+    # Of made series `making.due` knows: nobody can be asked for them.
+    configured = {
+        str(series): series
+        for series, feed in catalog.all_series().items()
+        if feed.finer(series) is None
+    }
     columns = (*_NAMES, "first_day", "days")
     for *names, first, days in zip(*(runs[name].to_pylist() for name in columns), strict=True):
         series = configured.get("/".join(names))
@@ -159,6 +189,16 @@ def plan_errands(
         errand for held in wanted.values() for errand in _newest(held, feeds[held[0].series], most)
     ]
     return sorted(planned, key=lambda errand: errand.end, reverse=True)[:most]
+
+
+def busy_with_made(errands: Iterable[Errand]) -> list[Errand]:
+    """Return errands as if each were on the series too that are made of its own."""
+    return [Errand(one.feed, one.first, one.end, (*one.series, *_made_of(one))) for one in errands]
+
+
+def _made_of(errand: Errand) -> Iterator[Series]:
+    held = set(errand.series)
+    return (series for series in errand.feed.series if errand.feed.finer(series) in held)
 
 
 def _within(stretch: Stretch, feed: Feed, until: date) -> Stretch:
@@ -231,7 +271,7 @@ def _pieces(catalog: Catalog, now_ms: int) -> Iterator[Errand]:
 
 def _pieces_of_year(feed: Feed, year: int, now_ms: int) -> Iterator[Errand]:
     by_interval: dict[object, list[Series]] = {}
-    for series in feed.series:
+    for series in (one for one in feed.series if feed.finer(one) is None):
         by_interval.setdefault(series.interval, []).append(series)
     for held in by_interval.values():
         interval = held[0].interval

@@ -1,20 +1,27 @@
-"""What a backfill would ask for: chosen series, their unsettled days, and what that costs.
+"""What a backfill would ask for: chosen series, their unsettled days, and in which runs.
 
-Reads the ledger, asks nobody. Running a plan belongs to `orchestration.backfill`.
+Reads the ledger, asks nobody. What that costs belongs to `costs`, running a plan to
+`orchestration.backfill`.
 """
 
-import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from crypto_data.catalog.configuration import Catalog, Feed
-from crypto_data.coverage import ARCHIVE, day_state
+from crypto_data.coverage import (
+    DayFacts,
+    awaits_better,
+    count_stand_ins,
+    day_state,
+)
 from crypto_data.errors import LakeDamaged, UsageError
 from crypto_data.harvest import Aim
 from crypto_data.intervals import Interval
 from crypto_data.lake.ledger import Ledger
 from crypto_data.lake.store import Lake
+from crypto_data.making.days import Making
+from crypto_data.naming import describe_unknown
 from crypto_data.partitions import closed_end, days_in, expected_count, group_days, periods_of
 from crypto_data.selection import Selection
 from crypto_data.series import Series
@@ -24,11 +31,6 @@ from crypto_data.series import Series
 NEAR_DAYS = 7
 # More runs than this are folded into one a feed.
 MOST_RUNS = 20
-
-# Measured on spot 1m archives: bytes a row in a daily zip, and in the lake.
-ZIPPED_BYTES_A_ROW = 48
-STORED_BYTES_A_ROW = 58
-REST_PAGE_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class Need:
     days: tuple[date, ...]
     rows: int
 
+    @property
+    def is_made(self) -> bool:
+        """Whether the series is made of a finer one, and nobody is asked."""
+        return self.feed.finer(self.series) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
@@ -49,18 +56,6 @@ class RunPlan:
     end: date
     series: tuple[Series, ...]
     aim: Aim = Aim.FILL
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a plan costs, roughly: counts, bytes over the network and bytes kept."""
-
-    series: int
-    days: int
-    rows: int
-    requests: int
-    bytes_fetched: int
-    bytes_kept: int
 
 
 def choose_series(catalog: Catalog, selection: Selection) -> dict[Series, Feed]:
@@ -92,29 +87,25 @@ def check_names(known: Collection[Series], selection: Selection) -> None:
     Raises:
         UsageError: the message says what there is, nearest first.
     """
-    _check_known("--exchange", selection.exchanges, {series.exchange for series in known})
-    _check_known("--market", selection.markets, {str(series.market) for series in known})
-    _check_known("--symbols", selection.symbols, {series.symbol for series in known})
+    _check_known("exchange", selection.exchanges, {series.exchange for series in known})
+    _check_known("market", selection.markets, {str(series.market) for series in known})
+    _check_known("symbols", selection.symbols, {series.symbol for series in known})
     intervals = [str(_interval(text)) for text in selection.intervals]
-    _check_known("--intervals", intervals, {str(series.interval) for series in known})
+    _check_known("intervals", intervals, {str(series.interval) for series in known})
 
 
 def _interval(text: str) -> Interval:
     try:
         return Interval.parse(text)
     except ValueError as error:
-        raise UsageError(f"--intervals: {error}") from None
+        raise UsageError(f"intervals: {error}") from None
 
 
-def _check_known(option: str, asked: Iterable[str], known: set[str]) -> None:
+def _check_known(what: str, asked: Iterable[str], known: set[str]) -> None:
     for name in asked:
         if name not in known:
-            near = difflib.get_close_matches(name.upper(), known, 1) or difflib.get_close_matches(
-                name, known, 1
-            )
-            hint = f"did you mean {near[0]}? " if near else ""
-            listed = ", ".join(sorted(known)[:12]) + (", …" if len(known) > 12 else "")  # noqa: PLR2004
-            raise UsageError(f"{option}: {name!r} is not configured; {hint}configured: {listed}")
+            found = describe_unknown(name, sorted(known), "not configured")
+            raise UsageError(f"{what}: {found}")
 
 
 def check_days(chosen: dict[Series, Feed], selection: Selection, now_ms: int) -> None:
@@ -137,14 +128,33 @@ def check_days(chosen: dict[Series, Feed], selection: Selection, now_ms: int) ->
 def find_needs(
     lake: Lake, chosen: dict[Series, Feed], selection: Selection, now_ms: int
 ) -> list[Need]:
-    """Return what each chosen series lacks up to its last closed day; settled ones are left out."""
-    needs = []
-    for series, feed in chosen.items():
-        first, end = _asked_days(series, feed, selection, now_ms)
-        days, rows = _unsettled(lake, series, feed.sources[0], (first, end), now_ms)
+    """Return what each chosen series lacks up to its last closed day; settled ones are left out.
+
+    Days on which another exchange stands in are none that is settled.
+
+    A series that is made of a finer one needs what that one lacks too, and every day that is to be
+    made, be it after the finer one has come.
+    """
+    needs: dict[Series, Need] = {}
+    for series, feed in with_finer(chosen).items():
+        asked = _asked_days(series, feed, selection, now_ms)
+        finer = feed.finer(series)
+        if finer is None:
+            days, rows = _unsettled(lake, series, feed.sources[0], asked, now_ms)
+        else:
+            coming = needs[finer].days if finer in needs else ()
+            days, rows = _unmade(lake, Making(series, finer, feed.sources[0]), asked, now_ms)
+            days = sorted({*days, *coming})
         if days:
-            needs.append(Need(series, feed, tuple(days), rows))
-    return needs
+            needs[series] = Need(series, feed, tuple(days), rows)
+    return list(needs.values())
+
+
+def with_finer(chosen: dict[Series, Feed]) -> dict[Series, Feed]:
+    """Return the chosen series and those they are made of, each before what is made of it."""
+    finer = {feed.finer(series): feed for series, feed in chosen.items()}
+    fetched = {series: feed for series, feed in chosen.items() if feed.finer(series) is None}
+    return {series: feed for series, feed in finer.items() if series} | fetched | chosen
 
 
 def _asked_days(series: Series, feed: Feed, selection: Selection, now_ms: int) -> tuple[date, date]:
@@ -165,6 +175,25 @@ def _unsettled(
             if state.is_gap:
                 days.append(day)
                 rows += expected_count(series.interval, day) - (facts.rows if facts else 0)
+            elif facts is not None and awaits_better(facts, best_source):
+                days.append(day)
+                rows += count_stand_ins(facts, best_source)
+    return days, rows
+
+
+def _unmade(
+    lake: Lake, making: Making, asked: tuple[date, date], now_ms: int
+) -> tuple[list[date], int]:
+    """Return the days that are to be made of finer ones, and the klines they lack."""
+    series, finer = making.series, making.finer
+    days, rows = [], 0
+    for period, held in periods_of(series.interval, days_in(*asked)).items():
+        known, origin = _ledger(lake, series, period), Ledger()
+        for finer_period in periods_of(finer.interval, held):
+            origin |= _ledger(lake, finer, finer_period)
+        for day in making.find_unmade(held, known, origin, aim=Aim.FILL, now_ms=now_ms):
+            days.append(day)
+            rows += expected_count(series.interval, day) - known.get(day, DayFacts()).rows
     return days, rows
 
 
@@ -181,7 +210,16 @@ def _ledger(lake: Lake, series: Series, period: str) -> Ledger:
 
 
 def plan_runs(needs: Sequence[Need], aim: Aim = Aim.FILL) -> list[RunPlan]:
-    """Return few runs that cover all needs: series of one start and one stretch share a run."""
+    """Return few runs that cover all needs: series of one start and one stretch share a run.
+
+    What is made follows what it is made of in runs of its own: one that fails leaves it its turn.
+    """
+    fetched = [need for need in needs if not need.is_made]
+    made = [need for need in needs if need.is_made]
+    return [*_plan_alike(fetched, aim), *_plan_alike(made, aim)]
+
+
+def _plan_alike(needs: Sequence[Need], aim: Aim) -> list[RunPlan]:
     stretches: dict[tuple[date, date | None, date, date], list[Series]] = {}
     for need in needs:
         for first, end in _near_runs(need.days):
@@ -214,28 +252,3 @@ def _fold(needs: Sequence[Need], aim: Aim) -> list[RunPlan]:
         runs = group_days(day for need in group for day in need.days)
         plans.append(RunPlan(runs[0][0], runs[-1][1], tuple(need.series for need in group), aim))
     return plans
-
-
-def estimate(needs: Sequence[Need]) -> Estimate:
-    """Return what filling all needs costs, when every best source answers.
-
-    An archive month that is wanted as a whole is two requests, and so is each single day; REST is
-    a request a thousand rows.
-    """
-    return Estimate(
-        series=len(needs),
-        days=sum(len(need.days) for need in needs),
-        rows=sum(need.rows for need in needs),
-        requests=sum(_requests(need) for need in needs),
-        bytes_fetched=sum(need.rows for need in needs) * ZIPPED_BYTES_A_ROW,
-        bytes_kept=sum(need.rows for need in needs) * STORED_BYTES_A_ROW,
-    )
-
-
-def _requests(need: Need) -> int:
-    if need.feed.sources[0] != ARCHIVE:
-        return max(len(need.days) // 30, -(-need.rows // REST_PAGE_ROWS))
-    months: dict[str, int] = {}
-    for day in need.days:
-        months[f"{day:%Y-%m}"] = months.get(f"{day:%Y-%m}", 0) + 1
-    return sum(2 * (1 if days > 7 else days) for days in months.values())  # noqa: PLR2004

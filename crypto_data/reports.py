@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from crypto_data.coverage import DayFacts, DayState, day_expected, day_state
-from crypto_data.harvest import AskedDay, Harvest
+from crypto_data.harvest import AskedDay, Chain, Harvest
 from crypto_data.lake.corrections import Correction
 from crypto_data.lake.ledger import Ledger
 from crypto_data.series import Series
-from crypto_data.sources.failover import FailoverChain
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class SeriesReport:
         return not self.error and not self.short
 
 
-def state_of(series: Series, day: date, facts: DayFacts | None, chain: FailoverChain) -> DayState:
+def state_of(series: Series, day: date, facts: DayFacts | None, chain: Chain) -> DayState:
     """Return the state of a day by the exchange's clock."""
     return day_state(
         facts, series.interval, day, best_source=chain.ranking[0], now_ms=chain.now_ms()
@@ -75,7 +74,7 @@ def report_days(  # noqa: PLR0913 - the last two are what the pass brought, if i
     series: Series,
     days: Iterable[date],
     ledger: Ledger,
-    chain: FailoverChain,
+    chain: Chain,
     *,
     harvest: Harvest | None = None,
     corrections: Iterable[Correction] = (),
@@ -94,13 +93,15 @@ def report_days(  # noqa: PLR0913 - the last two are what the pass brought, if i
 def describe(correction: Correction) -> str:
     """Return a correction in words: `42 rows: close, volume changed`."""
     rows = f"{correction.rows_changed} row{'s' if correction.rows_changed != 1 else ''}"
+    if correction.columns == ("open_time",):
+        return f"{rows} dropped: outside the symbol's life"
     return f"{rows}: {', '.join(correction.columns)} changed"
 
 
 def _report_day(
     place: tuple[Series, date],
     facts: DayFacts | None,
-    chain: FailoverChain,
+    chain: Chain,
     asked: AskedDay | None,
     correction: str,
 ) -> DayReport:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from crypto_data.addresses import place_of
 from crypto_data.alerts.state import KEPT_MS, Alert
 from crypto_data.alerts.trouble import Trouble
 from crypto_data.catalog.configuration import Catalog
+from crypto_data.exchanges import CCXT
 from crypto_data.health import find_stale, lasts
 from crypto_data.intervals import DAY_MS
 from crypto_data.lake.census import Census
@@ -203,11 +204,13 @@ def _refusing_hosts(scene: Scene) -> Iterator[Trouble]:
 
 
 def _hosts(catalog: Catalog) -> set[str]:
-    """Return the network places that the configuration names."""
+    """Return the network places that the configuration names, and exchanges asked through ccxt."""
     sources = catalog.sources
     urls = [sources.vision.url, sources.vision.listing]
     urls += [url for market in Market for url in getattr(sources.rest, market)]
-    return {urlsplit(url).netloc for url in urls}
+    urls += sources.ccxt.urls.values()
+    names = {name.removeprefix(CCXT) for feed in catalog.feeds for name in feed.sources}
+    return {place_of(url) for url in urls} | names
 
 
 def _is_ban(closing: Closing, local_ms: int) -> bool:

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_data.coverage import ARCHIVE
 from crypto_data.lake.census_tables import (
     CORRECTIONS,
     GAPS,
@@ -94,7 +93,10 @@ def _census_of(shard: Holdings, now_ms: int) -> tuple[pa.Table, pa.Table, pa.Tab
 
 
 def _extents(shard: Holdings, known: Tiles, now_ms: int) -> Extents:
-    """Return the days judged: from the feed's start, or the first known, to the last closed."""
+    """Return the days judged: from the feed's start, or the first known, to the last closed.
+
+    Outside what the feed asks for, only days that are known are judged.
+    """
     closed = number_of(closed_end(shard.name.interval, now_ms))
     never = np.iinfo(np.int64).max
     first = np.full(len(shard.symbols), never)
@@ -103,25 +105,26 @@ def _extents(shard: Holdings, known: Tiles, now_ms: int) -> Extents:
         if wanted:
             first[place] = number_of(wanted.start)
             end[place] = min(closed, number_of(wanted.end)) if wanted.end else closed
+    wanted_first, wanted_end = first.copy(), np.where(first == never, first, end)
     np.minimum.at(first, known.series, known.first)
     np.maximum.at(end, known.series, known.first + known.days)
     first[first == never] = closed
     end = np.where(end == -never, first, end)
-    return Extents(first, end, _from_archive(shard))
+    return Extents(first, end, wanted_first, wanted_end, _best_sources(shard))
 
 
-def _from_archive(shard: Holdings) -> Any:
-    """Return which series are judged by the archive.
+def _best_sources(shard: Holdings) -> Any:
+    """Return the name of the best source of each series, as an array of objects.
 
     One that nobody asks for any more is judged by the source most of it came from.
     """
     most = _most_of(shard) if None in shard.wanted else {}
     return np.array(
         [
-            (wanted.best_source if wanted else most.get(place)) == ARCHIVE
+            wanted.best_source if wanted else most.get(place, "")
             for place, wanted in enumerate(shard.wanted)
         ],
-        dtype=bool,
+        dtype=object,
     )
 
 

@@ -46,6 +46,7 @@ RUNS = pa.schema(
         ("set_aside", pa.int64()),
         ("etag", pa.string()),
         ("doubtful", pa.bool_()),
+        ("explained", pa.bool_()),
     ]
 )
 # A row is one unbroken stretch of absent klines; `state` is `open` or `explained`.
@@ -166,6 +167,7 @@ def runs_table(shard: Holdings, judged: Judged) -> pa.Table:
         "set_aside": count("set_aside"),
         "etag": fact("etag"),
         "doubtful": pc.fill_null(fact("doubtful"), False),
+        "explained": pc.fill_null(fact("explained"), False),
     }
     return pa.table(columns, schema=RUNS)
 

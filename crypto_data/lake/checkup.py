@@ -24,6 +24,7 @@ from crypto_data.lake.layout import (
     QUARANTINE,
     SCRATCH,
     SUPERSEDED,
+    UNIVERSE,
     period_of_file,
     series_of,
 )
@@ -39,6 +40,7 @@ from crypto_data.lake.part import (
     why_damaged,
 )
 from crypto_data.lake.quarantine import read_quarantined
+from crypto_data.lake.universe import parse_universe
 from crypto_data.series import Series
 
 KLINES_FOLDER = "klines"
@@ -112,8 +114,7 @@ def check_lake(root: Path, *, verify: bool, local_ms: int, wanted: Wanted | None
     for finding, count in _examine_all(root, parts, verify=verify):
         rows += count
         findings.extend([finding] if finding else [])
-    findings.extend(_quarantine_findings(root))
-    findings.extend(_feeds_findings(root))
+    findings.extend(_side_findings(root))
     findings.extend(_strays(root, local_ms))
     if wanted is not None:
         findings = [
@@ -250,24 +251,20 @@ def _damage(path: str, series: Series | None, period: str, error: LakeDamaged) -
     return Finding(kind, path, series, period, why_damaged(error))
 
 
-def _quarantine_findings(root: Path) -> Iterator[Finding]:
-    for path in _files_in(root / QUARANTINE):
-        series = series_of(path.parent)
+def _side_findings(root: Path) -> Iterator[Finding]:
+    """Yield what cannot be read of quarantine, and of copies of what is told elsewhere."""
+    looked: list[tuple[Path, Callable[[Path], object]]] = [(root / FEEDS, parse_wishes)]
+    looked += [(path, parse_universe) for path in sorted((root / UNIVERSE).glob("*.json"))]
+    looked += [(path, read_quarantined) for path in _files_in(root / QUARANTINE)]
+    for path, parse in looked:
+        series = series_of(path.parent) if parse is read_quarantined else None
         period = period_of_file(path.name, series.interval.period) if series else ""
-        if not period:
+        if parse is read_quarantined and not period:
             continue
         try:
-            read_quarantined(path)
+            parse(path)
         except LakeDamaged as error:
             yield _damage(str(path.relative_to(root)), series, period, error)
-
-
-def _feeds_findings(root: Path) -> Iterator[Finding]:
-    path = root / FEEDS
-    try:
-        parse_wishes(path)
-    except LakeDamaged as error:
-        yield _damage(FEEDS, None, "", error)
 
 
 def _strays(root: Path, local_ms: int) -> Iterator[Finding]:

@@ -51,7 +51,7 @@ def find_corrections(
 
     Args:
         stored: The rows as they were, `schema.KLINES`, sorted.
-        rows: The rows as they will be; every open time of `stored` is among them.
+        rows: The rows as they will be.
         harvest: What brought them.
         known: What was known of each day.
         ledger: What will be known.
@@ -90,10 +90,27 @@ def _names(facts: DayFacts) -> str:
 def find_change(before: pa.Table, after: pa.Table) -> tuple[tuple[str, ...], int, int] | None:
     """Return which columns changed, in how many rows, and how many rows came; None for no change.
 
-    Close times are compared in milliseconds: REST knows no finer ones.
+    A row that went counts as changed in its `open_time`. Close times are compared in milliseconds:
+    REST knows no finer ones.
     """
     if not before.num_rows or before.equals(after):
         return None
+    stayed = np.isin(
+        epoch_ms(before["open_time"]).to_numpy(), epoch_ms(after["open_time"]).to_numpy()
+    )
+    gone = int((~stayed).sum())
+    columns, changed = _find_differences(before.filter(pa.array(stayed)) if gone else before, after)
+    if not columns and not gone:
+        return None
+    came = after.num_rows - before.num_rows + gone
+    return ((*(("open_time",) if gone else ()), *columns), changed + gone, came)
+
+
+def _find_differences(before: pa.Table, after: pa.Table) -> tuple[tuple[str, ...], int]:
+    """Return in which columns the rows of `before` differ from those of `after`, and how many do.
+
+    Every open time of `before` is in `after`.
+    """
     place = np.searchsorted(
         epoch_ms(after["open_time"]).to_numpy(), epoch_ms(before["open_time"]).to_numpy()
     )
@@ -103,10 +120,8 @@ def find_change(before: pa.Table, after: pa.Table) -> tuple[tuple[str, ...], int
         if name not in {"open_time", "source"}
     }
     columns = tuple(name for name, rows in changed.items() if rows.any())
-    if not columns:
-        return None
-    count = int(np.logical_or.reduce([changed[name] for name in columns]).sum())
-    return columns, count, after.num_rows - before.num_rows
+    count = int(np.logical_or.reduce([changed[name] for name in columns]).sum()) if columns else 0
+    return columns, count
 
 
 # An unknown value, in a form that equals itself; no quantity is negative.

@@ -41,7 +41,7 @@ class Wishes:
 def wanted_series(catalog: Catalog) -> dict[Series, Wanted]:
     """Return from when, until when and from where each configured series is wanted."""
     return {
-        series: Wanted(feed.start, feed.end, feed.sources[0], feed.name)
+        series: Wanted(feed.start, feed.end, feed.best_source(series), feed.name)
         for series, feed in catalog.all_series().items()
     }
 

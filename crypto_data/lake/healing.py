@@ -14,11 +14,12 @@ from crypto_data.errors import LakeDamaged, LakeError
 from crypto_data.intervals import MINUTE_MS
 from crypto_data.lake.checkup import KLINES_FOLDER, Finding, Kind, examine
 from crypto_data.lake.feeds import parse_wishes
-from crypto_data.lake.layout import FEEDS
+from crypto_data.lake.layout import FEEDS, UNIVERSE
 from crypto_data.lake.locking import locked
 from crypto_data.lake.part import is_refused, why_damaged, writing
 from crypto_data.lake.quarantine import read_quarantined
 from crypto_data.lake.set_aside import put_aside
+from crypto_data.lake.universe import parse_universe
 from crypto_data.series import Series
 
 # A foreign file that changed so recently may still be on its way, as one that is being copied.
@@ -117,6 +118,8 @@ def _look_again(root: Path, finding: Finding) -> Finding | None:
     try:
         if finding.path == FEEDS:
             parse_wishes(path)
+        elif finding.path.startswith(f"{UNIVERSE}/"):
+            parse_universe(path)
         else:
             read_quarantined(path)
     except LakeDamaged as error:

@@ -6,7 +6,7 @@ The only module that speaks to DuckDB. What a day's state is, is judged by `lake
 import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from crypto_data.errors import LakeDamaged, UsageError
 from crypto_data.lake.census import Census, take_census
 from crypto_data.lake.layout import DATABASE, find_parts
 from crypto_data.lake.part import sync_folder, temporary_of, writing
+from crypto_data.lake.view_columns import comments
 from crypto_data.lake.views import (
     STATEMENTS,
     VIEWS,
@@ -33,6 +34,9 @@ STORAGE_VERSION = "v1.5.0"
 
 # Further views: their names, and the rows of each.
 Extra = Mapping[str, pa.Table]
+# Values for the `?` of a statement, or by name for its `$name`.
+Parameters = Sequence[Any] | Mapping[str, Any]
+Relation = duckdb.DuckDBPyRelation
 
 
 def open_views(root: Path, census: Census, extra: Extra | None = None) -> duckdb.DuckDBPyConnection:
@@ -126,23 +130,51 @@ def run_statement(
 ) -> pa.Table:
     """Run one SELECT of a user on the views and return its result.
 
-    The statement cannot write, attach, install, or reach a file outside the lake.
-
     Raises:
         UsageError: it is not one SELECT, or DuckDB refuses it; the message is DuckDB's.
         LakeDamaged: it reads klines of a file that cannot be read.
     """
-    names = ", ".join((*VIEWS, *(extra or {})))
-    with contextlib.closing(open_views(root, census, extra)) as connection:
-        try:
-            _check_is_one_select(connection, statement, names)
-            _shut_in(connection, root)
-            return connection.sql(statement).to_arrow_table()
-        except duckdb.Error as error:
-            _blame_files(root, census, error)
-            raise UsageError(
-                f"the statement was refused: {error}\nThe views are {names}."
-            ) from error
+    relation = relate(root, census, statement, extra)
+    with _blaming(root, census, extra):
+        return relation.to_arrow_table()
+
+
+def relate(
+    root: Path,
+    census: Census,
+    statement: str,
+    extra: Extra | None = None,
+    parameters: Parameters | None = None,
+) -> Relation:
+    """Return one SELECT of a user on the views as a relation, which runs it whenever it is used.
+
+    The statement cannot write, attach, install, or reach a file outside the lake. What goes wrong
+    when the relation is used is an error of DuckDB's. Its connection lasts as long as it.
+
+    Raises:
+        UsageError, LakeDamaged: as `run_statement`, where DuckDB sees it beforehand.
+    """
+    connection = open_views(root, census, extra)
+    with _blaming(root, census, extra):
+        _check_is_one_select(connection, statement, _names(extra))
+        _shut_in(connection, root)
+        return connection.sql(statement, params=parameters)
+
+
+def _names(extra: Extra | None) -> str:
+    return ", ".join((*VIEWS, *(extra or {})))
+
+
+@contextlib.contextmanager
+def _blaming(root: Path, census: Census, extra: Extra | None) -> Iterator[None]:
+    """Turn what DuckDB says into our own errors: a file is to blame, else the statement."""
+    try:
+        yield
+    except duckdb.Error as error:
+        _blame_files(root, census, error)
+        raise UsageError(
+            f"the statement was refused: {error}\nThe views are {_names(extra)}."
+        ) from error
 
 
 # How DuckDB says that the klines are to blame, not the statement: it may name the file.
@@ -260,3 +292,6 @@ def _fill(connection: duckdb.DuckDBPyConnection, root: Path, census: Census, ext
     for statement in STATEMENTS:
         connection.execute(statement)
     _define_klines(connection, root, census)
+    for view in (*VIEWS, *extra):
+        for statement in comments(view):
+            connection.execute(statement)

@@ -25,6 +25,7 @@ INDEX = "_index"
 HISTORY = "_history.json"
 ALERTS = "_alerts"
 FEEDS = "_feeds.json"
+UNIVERSE = "_universe"
 DATABASE = "lake.duckdb"
 
 
@@ -99,8 +100,24 @@ def _hive(series: Series) -> Path:
         f"exchange={series.exchange}",
         f"market={series.market}",
         f"interval={series.interval}",
-        f"symbol={series.symbol}",
+        f"symbol={_escape(series.symbol)}",
     )
+
+
+# As pyarrow, DuckDB and Polars write such signs into hive folders, and read them back.
+_ESCAPED = {"/": "%2F", ":": "%3A"}
+
+
+def _escape(symbol: str) -> str:
+    for sign, escaped in _ESCAPED.items():
+        symbol = symbol.replace(sign, escaped)
+    return symbol
+
+
+def _unescape(name: str) -> str:
+    for sign, escaped in _ESCAPED.items():
+        name = name.replace(escaped, sign)
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +178,7 @@ def series_of(folder: Path) -> Series | None:
     keys = dict(part.partition("=")[::2] for part in folder.parts[-4:])
     try:
         series = Series.parse(
-            f"{keys['exchange']}/{keys['market']}/{keys['symbol']}/{keys['interval']}"
+            f"{keys['exchange']}/{keys['market']}/{_unescape(keys['symbol'])}/{keys['interval']}"
         )
     except (KeyError, UsageError):
         return None
@@ -186,4 +203,4 @@ def owner_of(path: Path) -> str:
     if len(path.parents) <= _DEPTH or path.parents[_DEPTH - 1].name != "klines":
         return ""
     exchange, market, interval, symbol = (part.partition("=")[2] for part in path.parts[-5:-1])
-    return f"{exchange}/{market}/{symbol}/{interval} {path.stem}"
+    return f"{exchange}/{market}/{_unescape(symbol)}/{interval} {path.stem}"

@@ -11,14 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_data.harvest import Offer
-from crypto_data.intervals import DAY_MS
+from crypto_data.exchanges import is_foreign
+from crypto_data.harvest import DOUBTFUL_RANK, Offer, rank_in
+from crypto_data.intervals import DAY_MS, TimeRange
 from crypto_data.partitions import day_start_ms
 from crypto_data.schema import empty_klines, epoch_ms, mark_source
-
-# Rows at hand whose source the feed no longer names stand behind all it names.
-_UNKNOWN_RANK = 1 << 10
-_DOUBTFUL_RANK = 1 << 11
 
 
 def merge(
@@ -50,12 +47,14 @@ def merge(
 
 def _stored_ranks(stored: pa.Table, ranking: Sequence[str], doubtful: Iterable[date]) -> Any:
     names = stored["source"].combine_chunks().cast(pa.string())
-    position = pc.index_in(names, pa.array(ranking, pa.string()))
-    ranks = pc.fill_null(position, _UNKNOWN_RANK).to_numpy(zero_copy_only=False).astype(np.int64)
+    known = names.unique()
+    known_ranks = np.array([rank_in(ranking, name) for name in known.to_pylist()], dtype=np.int64)
+    ranks = known_ranks[pc.index_in(names, known).to_numpy()]
     open_ms = epoch_ms(stored["open_time"]).to_numpy()
     for day in doubtful:
         start_ms = day_start_ms(day)
-        ranks[(open_ms >= start_ms) & (open_ms < start_ms + DAY_MS)] = _DOUBTFUL_RANK
+        inside = (open_ms >= start_ms) & (open_ms < start_ms + DAY_MS)
+        ranks[inside] = np.maximum(ranks[inside], DOUBTFUL_RANK)
     return ranks
 
 
@@ -68,6 +67,43 @@ def _best_rows(rows: pa.Table, ranks: Any) -> pa.Table:
     return rows.take(order[first]).combine_chunks()
 
 
+def without_days(rows: pa.Table, days: Sequence[date]) -> pa.Table:
+    """Return the rows, `schema.KLINES` and sorted, without those of some days."""
+    open_ms = epoch_ms(rows["open_time"]).to_numpy()
+    kept = np.ones(len(open_ms), dtype=bool)
+    for place in rows_of_days(open_ms, sorted(days)).values():
+        kept[place] = False
+    return rows if kept.all() else rows.filter(pa.array(kept))
+
+
+def without_strays(
+    rows: pa.Table, exchange: str, days: Iterable[date], lives: Sequence[TimeRange] | None
+) -> pa.Table:
+    """Return the rows without those of other exchanges outside the symbol's life at its own.
+
+    They came while nobody could say when that was.
+
+    Args:
+        rows: `schema.KLINES`, sorted.
+        exchange: The series'.
+        days: Where to look.
+        lives: When the symbol traded; None when nobody knows, and all rows stay.
+    """
+    marks = rows["source"].combine_chunks()
+    foreign = np.array([is_foreign(name, exchange) for name in marks.dictionary.to_pylist()], bool)
+    if lives is None or not foreign.any():
+        return rows
+    open_ms = epoch_ms(rows["open_time"]).to_numpy()
+    looked_at = np.zeros(len(open_ms), dtype=bool)
+    for place in rows_of_days(open_ms, sorted(days)).values():
+        looked_at[place] = True
+    alive = np.zeros(len(open_ms), dtype=bool)
+    for life in lives:
+        alive |= (open_ms >= life.start_ms) & (open_ms < life.end_ms)
+    strays = foreign[marks.indices.to_numpy()] & looked_at & ~alive
+    return rows.filter(pa.array(~strays)) if strays.any() else rows
+
+
 def rows_of_days(open_ms: Any, days: Sequence[date]) -> Mapping[date, slice]:
     """Return where each day's rows lie in an ascending array of open times, epoch ms."""
     starts = np.array([day_start_ms(day) for day in days], dtype=np.int64)
@@ -76,3 +112,10 @@ def rows_of_days(open_ms: Any, days: Sequence[date]) -> Mapping[date, slice]:
     return {
         day: slice(int(low), int(high)) for day, low, high in zip(days, lows, highs, strict=True)
     }
+
+
+def rows_inside(rows: pa.Table, span: TimeRange) -> pa.Table:
+    """Return the rows, sorted by open_time, that open inside the range; nothing is copied."""
+    open_ms = epoch_ms(rows["open_time"]).to_numpy()
+    low, high = np.searchsorted(open_ms, (span.start_ms, span.end_ms))
+    return rows.slice(low, high - low)

@@ -66,8 +66,8 @@ def given_up_days(runs: pa.Table, wanted: Container[Series]) -> list[GapDays]:
 
 def lacking_days(runs: pa.Table, series: Series, first: date, end: date) -> list[GapDays]:
     """Return the gap days of one series that touch the days `[first, end)`."""
-    for name, value in zip(_NAMES, str(series).split("/"), strict=True):
-        runs = runs.filter(pc.equal(runs[name].cast(pa.string()), value))
+    for name in _NAMES:
+        runs = runs.filter(pc.equal(runs[name].cast(pa.string()), str(getattr(series, name))))
     return [days for days in gap_days(runs, {series}) if days.first < end and first < days.end]
 
 

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crypto_data.coverage import ARCHIVE, DayFacts, find_gaps, split_by_life
+from crypto_data.coverage import (
+    ARCHIVE,
+    DayFacts,
+    count_stand_ins,
+    find_gaps,
+    split_by_life,
+)
 from crypto_data.errors import LakeDamaged
 from crypto_data.harvest import AskedDay, Harvest
 from crypto_data.intervals import TimeRange
@@ -21,7 +27,7 @@ from crypto_data.lake.corrections import Correction, find_corrections
 from crypto_data.lake.layout import part_path, parts_in, quarantine_path, series_folder
 from crypto_data.lake.ledger import Ledger, to_ledger
 from crypto_data.lake.locking import locked
-from crypto_data.lake.merge import merge, rows_of_days
+from crypto_data.lake.merge import merge, rows_inside, rows_of_days, without_days, without_strays
 from crypto_data.lake.part import (
     is_refused,
     leftovers_of,
@@ -37,7 +43,7 @@ from crypto_data.lake.superseded import keep_superseded
 from crypto_data.partitions import day_range, day_start_ms, period_days, periods_of
 from crypto_data.schema import empty_klines, epoch_ms
 from crypto_data.series import Series
-from crypto_data.validation import cut, is_on_grid
+from crypto_data.validation import is_on_grid
 
 log = logging.getLogger("crypto_data.lake")
 
@@ -79,19 +85,20 @@ class Lake:
             LakeDamaged: a file of the range cannot be read.
         """
         tables = [
-            read_rows(part.path)
+            rows_inside(read_rows(part.path), span)
             for part in parts_in(series_folder(self.root, series), series)
             if _overlaps(part.period, span)
         ]
         rows = pa.concat_tables([*tables, empty_klines()])
-        return cut(rows.unify_dictionaries(), [span]).combine_chunks()
+        return rows.unify_dictionaries().combine_chunks()
 
     def commit(self, series: Series, period: str, harvest: Harvest) -> Commit:
         """Merge a harvest into one file and record how each of its days was answered.
 
-        Rows of a worse source never replace those of a better one. Nothing is written when
-        nothing changed. Before other values replace klines that were there, the file is kept in
-        `_superseded`, and the day is told as corrected.
+        Rows of a worse source never replace those of a better one; rows of another exchange outside
+        the symbol's life are dropped. Nothing is written when nothing changed. Before klines that
+        were there are replaced by other values, or dropped, the file is kept in `_superseded`, and
+        the day is told as corrected.
 
         Args:
             series: What the rows are.
@@ -110,7 +117,10 @@ class Lake:
             stored, footer = read_rows(path), read_footer(path)
             known = to_ledger(footer.runs)
             doubtful = [day for day, facts in known.items() if facts.doubtful]
-            rows = merge(stored, harvest.offers, harvest.ranking, doubtful)
+            replaced = [day for day, asked in harvest.days.items() if asked.is_all]
+            kept = without_days(stored, replaced)
+            rows = merge(kept, harvest.offers, harvest.ranking, doubtful)
+            rows = without_strays(rows, series.exchange, harvest.days, harvest.lives)
             changed = not rows.equals(stored)
             ledger = known | _judge_days(series, rows, known, harvest, stored if changed else None)
             written = self._quarantine(series, period, harvest)
@@ -203,8 +213,10 @@ def _judge_days(
         place = places[day]
         earlier = known.get(day, DayFacts())
         facts = _judge_day(series, day, open_ms[place], harvest, earlier)
+        facts = replace(facts, sources=_count_sources(sources[place], harvest.ranking))
+        stood_in = count_stand_ins(facts, harvest.ranking[0]) and harvest.days[day].conclusive
         judged[day] = _with_history(
-            replace(facts, sources=_count_sources(sources[place], harvest.ranking)),
+            replace(facts, explained=facts.explained or bool(stood_in)),
             earlier,
             harvest.days[day],
             changed=day in changed,

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from crypto_data.coverage import ARCHIVE, DayState
+from crypto_data.exchanges import is_stand_in
 from crypto_data.intervals import Interval
 from crypto_data.lake.grid import Numbers, awaited_from, count_due
 
@@ -40,11 +41,16 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True)
 class Extents:
-    """Of each series of a shard: from which day to which it is judged, and its best source."""
+    """Of each series of a shard: from which day to which it is judged, and its best source.
+
+    From `wanted_first` to `wanted_end` also days that were never asked for; elsewhere known ones.
+    """
 
     first: Numbers
     end: Numbers
-    from_archive: Any  # whether the best source is the archive
+    wanted_first: Numbers
+    wanted_end: Numbers
+    best: Any  # the name of its best source, "" where nothing is known; an array of objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +95,15 @@ def judge(
     due = count_due(interval, tiles.first)
     unlisted, present = _of_row(shard, "unlisted_rows", tiles), _of_row(shard, "rows", tiles)
     expected = due - unlisted
-    waits = extents.from_archive[tiles.series] & (tiles.first >= awaited)
+    best = extents.best[tiles.series]
+    waits = (best == ARCHIVE) & (tiles.first >= awaited)
     asked = tiles.row >= 0
     conditions = [
         ~asked & (due > 0),
         ~asked,
         (due > 0) & (expected <= 0),
-        (present >= expected) & waits & _is_foreign(shard, tiles),
+        (present >= expected)
+        & ((waits & _is_foreign(shard, tiles)) | _stands_in(shard, tiles, best)),
         present >= expected,
         _of_row(shard, "explained", tiles) > 0,
         present > 0,
@@ -127,22 +135,36 @@ def _is_foreign(shard: pa.Table, tiles: Tiles) -> Any:
     return np.append(foreign, False)[tiles.row]
 
 
+def _stands_in(shard: pa.Table, tiles: Tiles, best: Any) -> Any:
+    """Return which runs hold klines that only stand in for those of the series' best source."""
+    sources = shard["sources"].combine_chunks()
+    codes = np.append(sources.indices.to_numpy(), len(sources.dictionary))[tiles.row]
+    held = [name.split("+") for name in sources.dictionary.to_pylist()]
+    found = np.zeros(len(tiles.row), dtype=bool)
+    for one in set(best.tolist()):
+        stands_in = [any(is_stand_in(name, one) for name in names) for names in held]
+        found |= np.array([*stands_in, False], dtype=bool)[codes] & (best == one)
+    return found
+
+
 def _fill(known: Tiles, extents: Extents) -> Tiles:
-    """Add the days that were never asked for: before, between and after the known runs."""
+    """Add the wanted days that were never asked for: before, between and after the known runs."""
     ends = known.first + known.days
     opens = np.ones(len(ends), dtype=bool)  # of its series
     opens[1:] = known.series[1:] != known.series[:-1]
     before = np.empty_like(ends)
     before[1:] = ends[:-1]
-    before[opens] = extents.first[known.series[opens]]
-    gap = known.first > before
-    last = extents.first.copy()
+    wanted_first = extents.wanted_first[known.series]
+    before = np.where(opens, wanted_first, np.maximum(before, wanted_first))
+    until = np.minimum(known.first, extents.wanted_end[known.series])
+    gap = until > before
+    last = extents.wanted_first.copy()
     np.maximum.at(last, known.series, ends)
-    tail = np.flatnonzero(extents.end > last)
+    tail = np.flatnonzero(extents.wanted_end > last)
     return _sorted(
         known,
-        _never_asked(known.series[gap], before[gap], known.first[gap]),
-        _never_asked(tail, last[tail], extents.end[tail]),
+        _never_asked(known.series[gap], before[gap], until[gap]),
+        _never_asked(tail, last[tail], extents.wanted_end[tail]),
     )
 
 
