@@ -13,6 +13,7 @@ from bench.figure import FULL, QUICK, Figure, Size
 from bench.ingesting import measure_bytes_written, measure_daily_archives
 from bench.ledgers import measure_gap_tick, measure_inventory
 from bench.processes import measure_help, measure_import, measure_memory
+from bench.reading import measure_klines, measure_many_klines
 from bench.report import print_figures, write_json
 from crypto_data.sandbox.remote import running_sandbox
 
@@ -26,6 +27,8 @@ FIGURES: dict[str, Callable[[str, Path, Size], Figure]] = {
     "bytes-written": measure_bytes_written,
     "inventory": measure_inventory,
     "gap-tick": measure_gap_tick,
+    "klines": measure_klines,
+    "klines-many": measure_many_klines,
 }
 
 

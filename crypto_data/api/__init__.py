@@ -1,0 +1,1 @@
+"""The lake in Python: open it, read klines through it, ask its views."""
