@@ -9,6 +9,7 @@ from crypto_data.orchestration.assets import build_assets
 from crypto_data.orchestration.housekeeping import build_housekeeping
 from crypto_data.orchestration.io_manager import FailoverIOManager
 from crypto_data.orchestration.judging import build_checks, build_judging
+from crypto_data.orchestration.reloading import build_universe_sensor
 from crypto_data.orchestration.resources import LakeResource
 from crypto_data.orchestration.schedules import build_schedules
 from crypto_data.orchestration.sensors import build_sensors
@@ -23,7 +24,7 @@ def build_definitions(catalog: Catalog) -> dg.Definitions:
             asset_checks=build_checks(catalog),
             jobs=[build_judging(catalog), housekeeping],
             schedules=[*build_schedules(catalog), tidying],
-            sensors=build_sensors(catalog),
+            sensors=[*build_sensors(catalog), build_universe_sensor(catalog)],
         ),
     )
 

@@ -1,10 +1,13 @@
 """Every series as a partitioned asset: one step a feed and interval, any days, any subset.
 
-The step calls one use case, `ingest`, and mirrors what the lake then holds into Dagster. Rules
-about data belong below; storing and loading to `orchestration.io_manager`.
+The step calls one use case, `ingest`, and mirrors what the lake then holds into Dagster. Series
+that are made of finer ones stand behind these in the graph. Rules about data belong below; storing
+and loading to `orchestration.io_manager`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -14,9 +17,10 @@ from pydantic import Field
 from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.errors import LakeDamaged
 from crypto_data.harvest import Aim
-from crypto_data.ingest import ingest
+from crypto_data.ingest import Job, ingest
 from crypto_data.intervals import Interval
 from crypto_data.orchestration import foreground
+from crypto_data.orchestration.io_manager import ON_DEMAND, KlinesOnDemand, fetch_lacking
 from crypto_data.orchestration.names import SERIES_METADATA, asset_keys, output_name, step_name
 from crypto_data.orchestration.resources import LakeResource
 from crypto_data.orchestration.runs import call_of, forget_planned_checks, tag_run
@@ -48,7 +52,9 @@ def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """Return one multi-asset per feed and interval, over all series of the configuration."""
     keys = asset_keys(catalog.all_series())
     return [
-        _build_step(feed, interval, keys) for feed in catalog.feeds for interval in feed.intervals
+        (_build_made_step if interval in feed.made_from else _build_step)(feed, interval, keys)
+        for feed in catalog.feeds
+        for interval in feed.intervals
     ]
 
 
@@ -61,9 +67,7 @@ def feed_partitions(feed: Feed) -> dg.DailyPartitionsDefinition:
 def _build_step(
     feed: Feed, interval: Interval, keys: Mapping[Series, dg.AssetKey]
 ) -> dg.AssetsDefinition:
-    chosen = {
-        output_name(keys[series]): series for series in feed.series if series.interval == interval
-    }
+    chosen = _chosen(feed, interval, keys)
 
     @dg.multi_asset(
         name=step_name(feed, interval),
@@ -76,20 +80,79 @@ def _build_step(
     def fetch_klines(
         context: dg.AssetExecutionContext, config: FetchConfig, lake: LakeResource
     ) -> Iterator[dg.Output[SeriesReport]]:
-        selected = {
-            name: series
-            for name, series in chosen.items()
-            if name in context.op_execution_context.selected_output_names
-        }
-        tag_run(context, feed.name, config.aim)
-        forget_planned_checks(context)
-        yield from _fetch(context, lake, selected, config, feed.name)
+        first, end = _days_of(context)
+        selected = _selected(context, chosen)
+        jobs = lake.jobs(list(selected.values()), first, end, config.aim)
+        yield from _do_jobs(
+            context, lake, dict(zip(selected, jobs, strict=True)), config, feed.name
+        )
 
     return fetch_klines
 
 
+def _build_made_step(
+    feed: Feed, interval: Interval, keys: Mapping[Series, dg.AssetKey]
+) -> dg.AssetsDefinition:
+    """Return the step behind the finer series of a feed, which are its inputs."""
+    chosen = _chosen(feed, interval, keys)
+    finer = {
+        name: replace(series, interval=feed.made_from[interval]) for name, series in chosen.items()
+    }
+
+    @dg.multi_asset(
+        name=step_name(feed, interval),
+        ins={
+            name: dg.AssetIn(key=keys[series], metadata={ON_DEMAND: True})
+            for name, series in finer.items()
+        },
+        outs={name: _asset_out(feed, series, keys[series]) for name, series in chosen.items()},
+        internal_asset_deps={name: {keys[series]} for name, series in finer.items()},
+        can_subset=True,
+        group_name=feed.name,
+        partitions_def=feed_partitions(feed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def make_klines(
+        context: dg.AssetExecutionContext,
+        config: FetchConfig,
+        lake: LakeResource,
+        **inputs: KlinesOnDemand,
+    ) -> Iterator[dg.Output[SeriesReport]]:
+        first, end = _days_of(context)
+        selected = _selected(context, chosen)
+        if config.aim in (Aim.FILL, Aim.REPAIR):
+            fetch_lacking([inputs[name] for name in selected], lake.threads)
+        jobs = {
+            name: Job(series, inputs[name].chain_behind(), first, end, config.aim)
+            for name, series in selected.items()
+        }
+        yield from _do_jobs(context, lake, jobs, config, feed.name)
+
+    return make_klines
+
+
+def _chosen(
+    feed: Feed, interval: Interval, keys: Mapping[Series, dg.AssetKey]
+) -> dict[str, Series]:
+    """Return the series of one step by the names of its outputs."""
+    return {
+        output_name(keys[series]): series for series in feed.series if series.interval == interval
+    }
+
+
+def _selected(context: dg.AssetExecutionContext, chosen: Mapping[str, Series]) -> dict[str, Series]:
+    names = context.op_execution_context.selected_output_names
+    return {name: series for name, series in chosen.items() if name in names}
+
+
+def _days_of(context: dg.AssetExecutionContext) -> tuple[date, date]:
+    window = context.partition_time_window
+    return window.start.date(), window.end.date()
+
+
 def _asset_out(feed: Feed, series: Series, key: dg.AssetKey) -> dg.AssetOut:
-    sources = ", then ".join(feed.sources)
+    finer = feed.finer(series)
+    origin = f"made of {finer.interval}" if finer else f"from {', then '.join(feed.sources)}"
     return dg.AssetOut(
         key=key,
         is_required=False,
@@ -97,7 +160,7 @@ def _asset_out(feed: Feed, series: Series, key: dg.AssetKey) -> dg.AssetOut:
         dagster_type=dg.Any,
         description=(
             f"{series.interval} klines of {series.symbol} on {series.exchange} {series.market}, "
-            f"a partition a UTC day, from {sources}. What a day holds and why stands in its "
+            f"a partition a UTC day, {origin}. What a day holds and why stands in its "
             "metadata: rows, expected, state, source."
         ),
         metadata={SERIES_METADATA: str(series), "symbol": series.symbol},
@@ -111,28 +174,28 @@ def _asset_out(feed: Feed, series: Series, key: dg.AssetKey) -> dg.AssetOut:
     )
 
 
-def _fetch(
+def _do_jobs(
     context: dg.AssetExecutionContext,
     lake: LakeResource,
-    selected: Mapping[str, Series],
+    jobs: Mapping[str, Job],
     config: FetchConfig,
     feed: str,
 ) -> Iterator[dg.Output[SeriesReport]]:
-    """Fetch the run's days of the selected series side by side; report each as it is done.
+    """Do the jobs of a step side by side, by output; report each series as it is done.
 
     A series whose days are all settled is an Output, which marks the whole range. Of a series that
     fell short only the settled days are reported, one by one: Dagster knows no partial Output.
     """
-    window = context.partition_time_window
-    first, end = window.start.date(), window.end.date()
+    tag_run(context, feed, config.aim)
+    forget_planned_checks(context)
+    first, end = _days_of(context)
     days = (end - first).days
-    outputs = {series: name for name, series in selected.items()}
-    jobs = [lake.job(series, first, end, config.aim) for series in selected.values()]
+    outputs = {job.series: name for name, job in jobs.items()}
     lake.remember_wishes()  # with the clock of the exchange that these jobs ask
     failed: list[SeriesReport] = []
     reports = ingest(
         lake.lake,
-        jobs,
+        jobs.values(),
         threads=config.parallel or lake.threads,
         stop=foreground.stop,
         on_days=foreground.tell,

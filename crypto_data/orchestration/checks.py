@@ -5,20 +5,21 @@ The steps that judge belong to `orchestration.judging`.
 """
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from enum import StrEnum
 from hashlib import blake2b
 
 import dagster as dg
 import pyarrow as pa
 
-from crypto_data.catalog.configuration import Catalog
+from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.lake.census import Census
 from crypto_data.lake.overdue import stale_series
 from crypto_data.orchestration import verdicts
 from crypto_data.orchestration.pages import names_of
 from crypto_data.series import Series
 
-# So many series are judged in one run, each by five checks.
+# So many series are judged in one run, each by five checks or six.
 SERIES_A_RUN = 200
 
 _DIGEST_BYTES = 6
@@ -32,6 +33,7 @@ class Check(StrEnum):
     REVISED = "revised"
     PRICES = "prices_continue"
     FRESH = "fresh"
+    EQUALS = "equals_exchange"
 
 
 SAYS = {
@@ -41,13 +43,22 @@ SAYS = {
     Check.REVISED: "The archive had no other values than the lake on the days that changed.",
     Check.PRICES: "On the days that changed, each first open is within 10 % of the close before.",
     Check.FRESH: "The newest closed day is settled, whatever older days a backfill has filled.",
+    Check.EQUALS: "The klines made of finer ones equal those the exchange itself has, on the "
+    "newest of the days that changed.",
 }
+# Of a series that is fetched there is nothing to compare: its klines are the exchange's.
+OF_FETCHED = tuple(check for check in Check if check is not Check.EQUALS)
 
 
-def check_keys(key: dg.AssetKey) -> list[dg.AssetCheckKey]:
-    """Return the keys of all checks of one series' asset."""
+def checks_of(series: Series, feed: Feed) -> tuple[Check, ...]:
+    """Return what is judged of a series."""
+    return OF_FETCHED if feed.finer(series) is None else tuple(Check)
+
+
+def check_keys(key: dg.AssetKey, checks: Iterable[Check] = OF_FETCHED) -> list[dg.AssetCheckKey]:
+    """Return the keys of the checks of one series' asset."""
     # Plain text: Dagster stores names as they are, and no enum of ours.
-    return [dg.AssetCheckKey(key, str(name)) for name in Check]
+    return [dg.AssetCheckKey(key, str(name)) for name in checks]
 
 
 def due_checks(

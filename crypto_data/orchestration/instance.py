@@ -1,5 +1,6 @@
 """Dagster's storage for the commands: where it lies, and runs that nobody works on any more."""
 
+import json
 import os
 import shutil
 import socket
@@ -20,6 +21,12 @@ WORKSPACE = """\
 load_from:
   - python_module:
       module_name: crypto_data.definitions
+      location_name: crypto_data
+"""
+_SHARED_WORKSPACE = """\
+load_from:
+  - grpc_server:
+      socket: {socket}
       location_name: crypto_data
 """
 
@@ -75,6 +82,25 @@ def child_environment(home: Path, config: Path, environ: Mapping[str, str]) -> d
         "DAGSTER_HOME": str(home),
         "CRYPTO_DATA_CONFIG": str(config.absolute()),
     }
+
+
+def shared_workspace(address: Path) -> str:
+    """Return the workspace of servers that share the code server at a socket."""
+    return _SHARED_WORKSPACE.format(socket=json.dumps(str(address)))  # JSON is YAML
+
+
+def code_server(address: Path) -> list[str]:
+    """Return the module and arguments of a code server that listens at a socket.
+
+    It can load the definitions anew, which web server and daemon then notice by themselves.
+    """
+    return [
+        *("dagster", "code-server", "start"),
+        *("--module-name", "crypto_data.definitions"),
+        *("--location-name", "crypto_data"),
+        *("--socket", str(address)),
+        *("--log-level", "warning"),
+    ]
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 What is stored and how it is judged belongs to `lake.store`; who is asked to `sources.failover`.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -12,8 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_data.errors import Attempt, DataSourceError, UsageError
-from crypto_data.harvest import AskedDay, Harvest, Offer
-from crypto_data.ingest import ingest
+from crypto_data.harvest import Aim, AskedDay, Chain, Harvest, Offer
+from crypto_data.ingest import Job, ingest
+from crypto_data.lake.store import Lake
+from crypto_data.making.chain import DerivedChain
 from crypto_data.orchestration import foreground
 from crypto_data.orchestration.names import SERIES_METADATA
 from crypto_data.orchestration.resources import LakeResource
@@ -22,6 +26,46 @@ from crypto_data.reports import SeriesReport
 from crypto_data.schema import FETCHED
 from crypto_data.series import Series
 from crypto_data.validation import cut, validate
+
+# An input of an asset whose metadata has this is loaded as `KlinesOnDemand`.
+ON_DEMAND = "crypto_data/on_demand"
+
+log = logging.getLogger("crypto_data.orchestration")
+
+
+@dataclass(frozen=True, slots=True)
+class KlinesOnDemand:
+    """Klines of the upstream days that are read file by file, so that years fit into memory.
+
+    `job` fetches what the lake lacks of them.
+    """
+
+    lake: Lake
+    job: Job
+
+    def chain_behind(self) -> Chain:
+        """Return the chain that makes coarser klines of these."""
+        return DerivedChain(self.lake, self.job.series, self.job.chain)
+
+
+def fetch_lacking(loaded: Sequence[KlinesOnDemand], threads: int) -> None:
+    """Fetch the days that the lake lacks of some klines, through the failover chain.
+
+    A day that was asked for a moment ago is left alone. One that falls short is no error here: what
+    is made of it will say so.
+    """
+    if not loaded:
+        return
+    reports = ingest(
+        loaded[0].lake,
+        [one.job for one in loaded],
+        threads=threads,
+        stop=foreground.stop,
+        on_days=lambda *_days: None,
+    )
+    for report in reports:
+        if not report.is_whole:
+            log.warning("%s", shortfall(report))
 
 
 class FailoverIOManager(dg.ConfigurableIOManager):
@@ -56,10 +100,11 @@ class FailoverIOManager(dg.ConfigurableIOManager):
             written += self.lake.lake.commit(series, period, harvest).bytes_written
         return written
 
-    def load_input(self, context: dg.InputContext) -> pa.Table:
+    def load_input(self, context: dg.InputContext) -> pa.Table | KlinesOnDemand:
         """Return the klines of the upstream days, `schema.KLINES`, sorted.
 
-        Days the lake lacks are fetched through the failover chain and stored first.
+        Days the lake lacks are fetched through the failover chain and stored first. Where the
+        input asks for klines on demand, both are left to who has loaded them.
 
         Raises:
             DataSourceError: a day fell short and no source explained why.
@@ -68,6 +113,9 @@ class FailoverIOManager(dg.ConfigurableIOManager):
             raise UsageError("klines can only be loaded from an asset of this project")
         series = _series_of(context.upstream_output.definition_metadata)
         first, end = _window(context)
+        if ON_DEMAND in (context.definition_metadata or {}):
+            job = self.lake.job(series, first, end, Aim.MEND)
+            return KlinesOnDemand(self.lake.lake, job)
         reports = ingest(
             self.lake.lake,
             [self.lake.job(series, first, end)],

@@ -4,6 +4,7 @@ What makes a day good or bad belongs to `orchestration.verdicts`, which series a
 `orchestration.checks`.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,10 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from crypto_data.catalog.configuration import Catalog, Feed
+from crypto_data.catalog.location import state_folder
+from crypto_data.comparing import compare_days
 from crypto_data.errors import LakeDamaged
+from crypto_data.exchanges import EXCHANGES
 from crypto_data.intervals import Interval
 from crypto_data.lake.census import take_census
 from crypto_data.lake.feeds import current_wishes
@@ -24,20 +28,22 @@ from crypto_data.lake.prices import read_edges
 from crypto_data.lake.store import Lake
 from crypto_data.mending import SETTLE_MS
 from crypto_data.orchestration import verdicts
-from crypto_data.orchestration.checks import SAYS, Check, check_keys, stale_of
+from crypto_data.orchestration.checks import SAYS, Check, check_keys, checks_of, stale_of
 from crypto_data.orchestration.names import CHECKS_JOB, asset_keys
 from crypto_data.orchestration.pages import Page, pages_of
 from crypto_data.orchestration.resources import current_clock
 from crypto_data.orchestration.verdicts import Verdict
-from crypto_data.partitions import day_of
+from crypto_data.partitions import ONE_DAY, day_of
 from crypto_data.series import Series
-from crypto_data.sources.connect import local_ms
+from crypto_data.sources.connect import Chains, local_ms, open_chains
 
 STEP = "judge_series"
 
 # So many days of a series are read for their prices in one run.
 PRICED_DAYS = 400
 NAMED_DAYS = 20
+# So many days of a series are fetched to be compared: a few requests.
+COMPARED_DAYS = 2
 JUDGED_UNTIL = "judged_until_ms"
 
 
@@ -54,7 +60,8 @@ def judging_config(chosen: Sequence[Series]) -> dict[str, Any]:
 
 def build_judging(catalog: Catalog) -> dg.JobDefinition:
     """Return the job that judges series and records what it finds as asset checks."""
-    keys = asset_keys(catalog.all_series())
+    feeds = catalog.all_series()
+    keys = asset_keys(feeds)
 
     @dg.op(name=STEP)
     def judge_series(context: dg.OpExecutionContext, config: JudgeConfig) -> None:
@@ -62,7 +69,7 @@ def build_judging(catalog: Catalog) -> dg.JobDefinition:
             key: series
             for series in keys
             if not config.series or str(series) in config.series
-            for key in check_keys(keys[series])
+            for key in check_keys(keys[series], checks_of(series, feeds[series]))
         }
         for evaluation in _judge(catalog, context.instance, chosen):
             context.instance.report_runless_asset_event(evaluation)
@@ -100,8 +107,8 @@ def _build_step(
         name=f"check_{feed.name}_{interval}",
         specs=[
             dg.AssetCheckSpec(str(check), asset=key, description=SAYS[check])
-            for key in series_of
-            for check in Check
+            for key, series in series_of.items()
+            for check in checks_of(series, feed)
         ],
         can_subset=True,
     )
@@ -134,11 +141,22 @@ def _judge(
     pages = pages_of(census, set(chosen.values()))
     stale = stale_of(census, catalog, now_ms)
     since = _judged_until(instance, chosen)
-    for key, series in chosen.items():
-        yield _evaluate(
-            key,
-            _Bench(Lake(catalog.lake), pages[series], stale.get(series), now_ms, since[key]),
-        )
+    ahead_ms = now_ms - local_ms()
+    lake, feeds = Lake(catalog.lake), catalog.all_series()
+    with open_chains(catalog, state_folder(os.environ), known_ahead_ms=ahead_ms) as chains:
+        for key, series in chosen.items():
+            yield _evaluate(
+                key,
+                _Bench(
+                    lake=lake,
+                    feed=feeds[series],
+                    page=pages[series],
+                    stale_since_ms=stale.get(series),
+                    now_ms=now_ms,
+                    since_ms=since[key],
+                    chains=chains,
+                ),
+            )
 
 
 def _judged_until(
@@ -162,10 +180,12 @@ class _Bench:
     """One check's view of one series: what it was told of the lake, and since when it judges."""
 
     lake: Lake
+    feed: Feed
     page: Page
     stale_since_ms: int | None
     now_ms: int
     since_ms: int
+    chains: Chains  # asks nobody until a check does
 
     @cached_property
     def changed(self) -> pa.Table:
@@ -237,10 +257,25 @@ def _fresh(bench: _Bench) -> Verdict:
     return verdicts.judge_fresh(settled, due, bench.stale_since_ms, bench.now_ms)
 
 
+def _equals(bench: _Bench) -> Verdict:
+    series = bench.page.series
+    if series.interval not in EXCHANGES[series.exchange].intervals:
+        return Verdict(True, f"{series.exchange} has no {series.interval} klines to compare with")
+    days = verdicts.comparable_days(bench.changed)[:COMPARED_DAYS]
+    chain = bench.chains.chain(bench.feed)
+    found = [
+        comparison
+        for day in days
+        for comparison in compare_days(bench.lake, series, chain, day, day + ONE_DAY)
+    ]
+    return verdicts.judge_equal(found)
+
+
 _JUDGES: Mapping[Check, Callable[[_Bench], Verdict]] = {
     Check.COMPLETE: _complete,
     Check.RULES: _rules,
     Check.REVISED: _revised,
     Check.PRICES: _prices,
     Check.FRESH: _fresh,
+    Check.EQUALS: _equals,
 }

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from pydantic import PrivateAttr
 
 from crypto_data.alerts.delivery import DeliveryReport
 from crypto_data.alerts.trouble import Trouble
-from crypto_data.catalog.configuration import Catalog, Feed, find_catalog, load_catalog
+from crypto_data.catalog.configuration import Catalog, Feed
+from crypto_data.catalog.location import find_catalog, state_folder
+from crypto_data.delisting import EndedChain, find_ends
 from crypto_data.errors import UsageError
 from crypto_data.harvest import Aim
 from crypto_data.health import health_view
@@ -29,11 +32,13 @@ from crypto_data.lake.store import Lake
 from crypto_data.reports import SeriesReport
 from crypto_data.series import Series
 from crypto_data.sources.connect import Chains, local_ms, open_chains
+from crypto_data.universe import open_catalog
 from crypto_data.watching import watch
 
 # The clock that was measured longer ago is measured again before days are judged by it.
 CLOCK_SECONDS = 600.0
 CLOCK_TIMEOUT_SECONDS = 3.0
+FAR_OFF_MS = 60_000
 
 
 def read_catalog(config: str | None = None) -> Catalog:
@@ -43,32 +48,30 @@ def read_catalog(config: str | None = None) -> Catalog:
         CatalogError: it cannot be found or used.
     """
     path = find_catalog(Path(config) if config else None, os.environ, Path.cwd())
-    return load_catalog(path, os.environ, datetime.now(UTC).date())
-
-
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """Return where limits of this machine's address are remembered, shared by all lakes."""
-    home = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "crypto-data"
+    return open_catalog(path, os.environ, datetime.now(UTC).date())
 
 
 def current_clock(catalog: Catalog) -> int:
     """Return the exchange's clock, UTC epoch milliseconds, measured within the last ten minutes.
 
-    Where the exchange does not answer, what was measured last is taken.
+    Where ours was far off it is measured each time: it may have been put right since. Where the
+    exchange does not answer, what was measured last is taken.
     """
     measured = catalog.lake / FEEDS
     age_s = time.time() - measured.stat().st_mtime if measured.exists() else CLOCK_SECONDS
-    if not 0 <= age_s < CLOCK_SECONDS:
-        known_ms = read_wishes(catalog.lake).clock_ahead_ms
+    known_ms = read_wishes(catalog.lake).clock_ahead_ms
+    if not 0 <= age_s < CLOCK_SECONDS or abs(known_ms) > FAR_OFF_MS:
         # A sensor has a minute; an exchange that is slow to tell the time is asked again later.
         patience_s = min(catalog.sources.timeout, CLOCK_TIMEOUT_SECONDS)
         hasty = catalog.model_copy(
             update={"sources": catalog.sources.model_copy(update={"timeout": patience_s})}
         )
         with open_chains(hasty, state_folder(os.environ), known_ahead_ms=known_ms) as chains:
+            # All exchanges keep UTC: the first that answers will do.
             for feed in catalog.feeds:
                 chains.chain(feed).now_ms()
+                if chains.measured_ahead_ms() is not None:
+                    break
             _write_wishes(catalog, chains)
     return exchange_ms(catalog.lake, local_ms())
 
@@ -94,6 +97,7 @@ class LakeResource(dg.ConfigurableResource[None]):
     config: str
 
     _catalog: Catalog = PrivateAttr()
+    _feeds: Mapping[Series, Feed] = PrivateAttr()
     _lake: Lake = PrivateAttr()
     _chains: Chains = PrivateAttr()
 
@@ -104,6 +108,7 @@ class LakeResource(dg.ConfigurableResource[None]):
         """Open connections for the time of one run, and refresh the views after it."""
         del context
         self._catalog = read_catalog(self.config)
+        self._feeds = self._catalog.all_series()
         self._lake = Lake(self._catalog.lake)
         known_ms = read_wishes(self._catalog.lake).clock_ahead_ms
         with open_chains(
@@ -134,9 +139,28 @@ class LakeResource(dg.ConfigurableResource[None]):
         """
         return Job(series, self._chains.chain(self._feed(series)), first, end, aim)
 
+    def jobs(
+        self, wanted: Sequence[Series], first: date, end: date, aim: Aim = Aim.FILL
+    ) -> list[Job]:
+        """Return what is wanted of some series for the days `[first, end)`.
+
+        Of symbols that have ended before nothing is asked any more.
+
+        Raises:
+            UsageError: the configuration no longer has one of them.
+        """
+        jobs = [self.job(series, first, end, aim) for series in wanted]
+        ends = find_ends(self._catalog, wanted, first, state_folder(os.environ), now_ms=local_ms())
+        return [
+            replace(job, chain=EndedChain(job.chain, ends[job.series]))
+            if job.series in ends
+            else job
+            for job in jobs
+        ]
+
     def _feed(self, series: Series) -> Feed:
         try:
-            return self._catalog.all_series()[series]
+            return self._feeds[series]
         except KeyError:
             raise UsageError(f"{series} is in no feed of {self._catalog.path}") from None
 

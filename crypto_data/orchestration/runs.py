@@ -1,15 +1,17 @@
 """What a run is tagged with, why one failed, and failed runs that told the lake nothing."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster._core.execution.stats import StepEventStatus
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster_shared.error import SerializableErrorInfo
 
 from crypto_data.alerts.trouble import Trouble
-from crypto_data.catalog.configuration import Catalog
+from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.harvest import Aim
 from crypto_data.lake.history import History, note_failed_run, read_history
 from crypto_data.orchestration.errands import feeds_of
@@ -19,7 +21,10 @@ from crypto_data.orchestration.names import (
     CHECKS_JOB,
     FEED_TAG,
     HOUSEKEEPING_JOB,
+    asset_keys,
+    step_name,
 )
+from crypto_data.series import Series
 
 # Failed runs are looked for so far back; more of them in that time are noted by a later call.
 LOOK_BACK = timedelta(days=1)
@@ -65,6 +70,7 @@ def note_failed_runs(instance: dg.DagsterInstance, catalog: Catalog, now_ms: int
         now_ms: The exchange's clock, UTC epoch milliseconds.
     """
     history = read_history(catalog.lake)
+    keys = asset_keys(catalog.all_series())
     failed = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - LOOK_BACK
     )
@@ -74,6 +80,7 @@ def note_failed_runs(instance: dg.DagsterInstance, catalog: Catalog, now_ms: int
             feed.name
             for feed in feeds_of(run, catalog)
             if not _is_told(history, feed.name, call_of(run))
+            and not _is_done(instance, run, feed, keys)
         ]
         if feeds:
             note_failed_run(catalog.lake, call_of(run), feeds, now_ms, failure_of(instance, run))
@@ -107,6 +114,23 @@ def _is_told(history: History, feed: str, call: str) -> bool:
         return False
     # It may have died in one step after another had noted a success.
     return noted[-1] != call or history.feeds[feed].errors_in_a_row > 0
+
+
+def _is_done(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    feed: Feed,
+    keys: Mapping[Series, dg.AssetKey],
+) -> bool:
+    """Return whether all steps of a feed in a failed run succeeded: another feed's step failed."""
+    chosen = run.asset_selection
+    steps = {
+        step_name(feed, series.interval)
+        for series in feed.series
+        if chosen is None or keys[series] in chosen
+    }
+    stats = instance.get_run_step_stats(run.run_id)
+    return steps <= {one.step_key for one in stats if one.status is StepEventStatus.SUCCESS}
 
 
 def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

@@ -16,7 +16,14 @@ from crypto_data.harvest import Aim
 from crypto_data.intervals import HOUR_MS, MINUTE_MS
 from crypto_data.lake.census import Census, take_census
 from crypto_data.lake.feeds import current_wishes, exchange_ms
-from crypto_data.mending import due_gaps, plan_errands, plan_roll, provisional_days
+from crypto_data.making.due import unmade_days
+from crypto_data.mending import (
+    busy_with_made,
+    due_gaps,
+    plan_errands,
+    plan_roll,
+    provisional_days,
+)
 from crypto_data.orchestration.checks import due_checks
 from crypto_data.orchestration.errands import busy_errands, run_request
 from crypto_data.orchestration.instance import end_dead_runs
@@ -73,23 +80,30 @@ def _gap_sensor(catalog: Catalog) -> dg.SensorDefinition:
         asset_selection=_everything(catalog),
         minimum_interval_seconds=GAP_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Asks again for partial and missing days whose wait is over, newest first.",
+        description="Asks again for partial and missing days whose wait is over, newest first, and "
+        "makes days anew whose finer klines have changed.",
     )
     def mend_gaps(context: dg.SensorEvaluationContext) -> Requests:
         now_ms = current_clock(catalog)
         turns_ms = last_turns_ms(catalog, now_ms)
-        gaps = due_gaps(_census(catalog).runs, catalog, now_ms, turns_ms)
+        runs = _census(catalog).runs
+        gaps, unmade = due_gaps(runs, catalog, now_ms, turns_ms), unmade_days(runs, catalog)
         asking = {
             series
             for series, feed in catalog.all_series().items()
             if is_catching_up(feed, context.last_tick_completion_time)
         }
-        errands = plan_errands(
-            [gap for gap in gaps if gap.series not in asking],
-            catalog,
-            until=_today(),
-            busy=busy_errands(context.instance, catalog),
-        )
+        busy = busy_errands(context.instance, catalog)
+        errands = [
+            errand
+            for days, taken in ((gaps, busy), (unmade, busy_with_made(busy)))
+            for errand in plan_errands(
+                [one for one in days if one.series not in asking],
+                catalog,
+                until=_today(),
+                busy=taken,
+            )
+        ]
         if not errands:
             yield dg.SkipReason("no gap is due")
         for errand in errands:

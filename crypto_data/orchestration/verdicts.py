@@ -4,7 +4,7 @@ Pure functions of the ledger's tables and of klines. Which days are looked at ag
 and telling Dagster belong to `orchestration.checks`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crypto_data.comparing import Comparison
 from crypto_data.coverage import DayState
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval
 from crypto_data.partitions import EPOCH, day_of
@@ -200,6 +201,41 @@ def _follows(before_ms: Any, after_ms: Any, interval: Interval) -> Any:
         pairs = zip(before_ms, after_ms, strict=True)
         return np.array([interval.next_open(int(a)) == b for a, b in pairs], dtype=bool)
     return after_ms - before_ms == interval.length_ms
+
+
+def comparable_days(runs: pa.Table) -> list[date]:
+    """Return the days of some runs that no source has a last word about any more, newest first."""
+    last = pa.array([str(DayState.COMPLETE), str(DayState.EXPLAINED)])
+    return days_of(runs.filter(pc.is_in(runs["state"].cast(pa.string()), last)))
+
+
+def judge_equal(found: Sequence[Comparison]) -> Verdict:
+    """Judge whether klines made here equal the exchange's own.
+
+    A day that the exchange did not serve whole passes no check: it was not compared.
+
+    Args:
+        found: What came of comparing some days.
+    """
+    differences = [difference for one in found for difference in one.differences]
+    bars = {difference.open_time for difference in differences}
+    unanswered = {day: why for one in found for day, why in one.unanswered.items()}
+    columns = sorted({difference.column for difference in differences})
+    rows = sum(one.rows for one in found)
+    words = [f"{len(bars)} of {rows} klines differ ({', '.join(columns)})"] if bars else []
+    words += [f"{day} could not be compared: {why}" for day, why in unanswered.items()]
+    days = {difference.day for difference in differences} | set(unanswered)
+    return Verdict(
+        not days,
+        "; ".join(words) or f"{rows} klines compared with the exchange's own, none differs",
+        {
+            "days_compared": sum(len(one.days) for one in found) - len(unanswered),
+            "days_not_compared": len(unanswered),
+            "klines_compared": rows,
+            "klines_differing": len(bars),
+        },
+        tuple(sorted(days, reverse=True)),
+    )
 
 
 def judge_fresh(
