@@ -39,7 +39,7 @@ def print_alerts(catalog: Catalog, form: Format) -> None:
         print_rows([*alerts, *messages], form, columns=_COLUMNS)
         return
     if not alerts:
-        complain(["nothing is wrong"])
+        complain(["nobody is being told of anything; see crypto-data status, crypto-data health"])
     for rows, columns in ((alerts, _OF_ALERTS), (messages, _OF_MESSAGES)):
         if rows:
             print_table([{name: row[name] for name in columns} for row in rows])

@@ -4,6 +4,7 @@ The daemon's sensors do the same; here it is done once, for those who run no dae
 """
 
 import os
+from collections.abc import Sequence
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.cli.options import local_ms
@@ -11,7 +12,8 @@ from crypto_data.cli.output import complain
 from crypto_data.harvest import Aim
 from crypto_data.lake.census import take_census
 from crypto_data.lake.feeds import current_wishes, exchange_ms
-from crypto_data.mending import plan_errands, plan_roll, provisional_days
+from crypto_data.making.due import unmade_days
+from crypto_data.mending import Errand, plan_errands, plan_roll, provisional_days
 from crypto_data.partitions import EPOCH, day_of
 from crypto_data.planning import RunPlan
 
@@ -25,17 +27,13 @@ def look_after(catalog: Catalog) -> int:
 
     Returns the exit status: 1 when a run failed or a message could not be delivered.
     """
-    revised = _revise(catalog)
+    revised = max(_revise(catalog), _remake(catalog))
     _tidy(catalog)
     return max(revised, _tell(catalog))
 
 
 def _revise(catalog: Catalog) -> int:
     """Compare provisional days with the archive, and one piece of the sealed ones."""
-    from crypto_data.orchestration.backfill import run_backfill
-    from crypto_data.orchestration.foreground import stop, stopping_on_signals
-    from crypto_data.orchestration.instance import open_instance, prepare_home
-
     runs = take_census(catalog.lake, local_ms(), current_wishes(catalog)).runs
     errands = plan_errands(
         provisional_days(runs, catalog), catalog, until=day_of(local_ms()), most=MOST_RUNS
@@ -43,7 +41,26 @@ def _revise(catalog: Catalog) -> int:
     now_ms = exchange_ms(catalog.lake, local_ms())
     rolled = plan_roll(catalog, (day_of(now_ms) - EPOCH).days, now_ms)
     errands += [rolled] if rolled else []
-    plans = [RunPlan(one.first, one.end, one.series, Aim.REVISE) for one in errands]
+    return _run(catalog, errands, Aim.REVISE)
+
+
+def _remake(catalog: Catalog) -> int:
+    """Make the days anew whose finer klines have changed."""
+    runs = take_census(catalog.lake, local_ms(), current_wishes(catalog)).runs
+    unmade = unmade_days(runs, catalog)
+    return _run(
+        catalog,
+        plan_errands(unmade, catalog, until=day_of(local_ms()), most=MOST_RUNS),
+        Aim.MEND,
+    )
+
+
+def _run(catalog: Catalog, errands: Sequence[Errand], aim: Aim) -> int:
+    from crypto_data.orchestration.backfill import run_backfill
+    from crypto_data.orchestration.foreground import stop, stopping_on_signals
+    from crypto_data.orchestration.instance import open_instance, prepare_home
+
+    plans = [RunPlan(one.first, one.end, one.series, aim) for one in errands]
     if not plans or stop.is_set():
         return 0
     home = prepare_home(catalog.path.parent, os.environ)

@@ -1,6 +1,7 @@
 """The commands that fetch: a plan, its runs in Dagster, progress, and what fell short."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -8,9 +9,11 @@ from typing import Any
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.cli.options import Format, local_ms
-from crypto_data.cli.output import complain, print_rows, show_bytes
+from crypto_data.cli.output import complain, print_rows, shorten_links, show_bytes
+from crypto_data.costs import estimate
 from crypto_data.coverage import DayState
 from crypto_data.errors import LakeNotWritable
+from crypto_data.exchanges import is_stand_in
 from crypto_data.harvest import Aim
 from crypto_data.health import health_view
 from crypto_data.intervals import DAY_MS
@@ -22,7 +25,6 @@ from crypto_data.planning import (
     Need,
     check_days,
     choose_series,
-    estimate,
     find_needs,
     plan_runs,
 )
@@ -147,6 +149,8 @@ def fetch(
     _print_result(needs, result.days, form)
     short = _short_days(needs, result.days)
     complain(short)
+    complain(_stand_ins(needs, result.days))
+    complain(_corrected(needs, result.days))
     if result.interrupted:
         complain(["interrupted: what is committed stays; run the command again to go on"])
     else:
@@ -221,6 +225,42 @@ def _count(words: Iterator[str]) -> str:
     return ", ".join(f"{word} {count}" for word, count in counts.items())
 
 
+def _stand_ins(needs: Sequence[Need], done: Days) -> Iterator[str]:
+    """Yield a line a series some of whose days another exchange or API stands in for."""
+    for need in needs:
+        best = need.feed.best_source(need.series)
+        days = [
+            report
+            for report in _asked(need, done)
+            if any(is_stand_in(name, best) for name in report.source.split("+"))
+        ]
+        if days and not need.is_made:
+            yield (
+                f"{need.series} {days[0].day} to {days[-1].day}: {_days(len(days))} with klines "
+                f"that only stand in ({days[-1].source}) until better sources serve: "
+                f"{days[-1].failovers}"
+            )
+
+
+def _corrected(needs: Sequence[Need], done: Days) -> Iterator[str]:
+    """Yield a line a series whose klines were replaced by different ones."""
+    for need in needs:
+        days = [report.day for report in _asked(need, done) if report.correction]
+        if days:
+            yield (
+                f"{need.series} {days[0]} to {days[-1]}: klines of {_days(len(days))} were "
+                "replaced by different ones; see the view corrections"
+            )
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'s' if count != 1 else ''}"
+
+
+# The same file of another day is no other reason.
+_DATES = re.compile(r"\d{4}-\d{2}(-\d{2})?")
+
+
 def _short_days(needs: Sequence[Need], done: Days) -> list[str]:
     """Return a line for each stretch of days that fell short for one reason."""
     lines = []
@@ -233,7 +273,7 @@ def _short_days(needs: Sequence[Need], done: Days) -> list[str]:
                 continue
             if (
                 stretches
-                and stretches[-1][2] == why
+                and _DATES.sub("", stretches[-1][2]) == _DATES.sub("", why)
                 and day - stretches[-1][1] == timedelta(days=1)
             ):
                 stretches[-1] = (stretches[-1][0], day, why)
@@ -241,7 +281,7 @@ def _short_days(needs: Sequence[Need], done: Days) -> list[str]:
                 stretches.append((day, day, why))
         for first, last, why in stretches:
             when = str(first) if first == last else f"{first} to {last}"
-            lines.append(f"{need.series} {when}: {why}")
+            lines.append(f"{need.series} {when}: {shorten_links(why)}")
     return lines
 
 

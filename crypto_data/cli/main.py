@@ -14,11 +14,18 @@ from typing import Annotated
 
 import typer
 
+from crypto_data.cli.changing import changes
+from crypto_data.cli.comparing import comparing
+from crypto_data.cli.configuration import read_catalog
+from crypto_data.cli.exchanges import exchanging
+from crypto_data.cli.exporting import exporting
 from crypto_data.cli.options import (
     Config,
     End,
     Exchange,
     Format,
+    GapEnd,
+    GapStart,
     Intervals,
     Level,
     LogLevel,
@@ -27,21 +34,52 @@ from crypto_data.cli.options import (
     Parallel,
     Start,
     Symbols,
-    read_catalog,
+    Version,
     select,
     set_up_logging,
 )
+from crypto_data.cli.shell import Shell
+from crypto_data.cli.universe import refresh, refresh_unknown, universe_app
 from crypto_data.cli.upkeep import upkeep
 from crypto_data.errors import CatalogError, CryptoDataError, UsageError
 from crypto_data.selection import Selection
 
 app = typer.Typer(
+    cls=Shell,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="A crypto kline lake with a known state and source for every day of every series.",
     epilog="Start with: crypto-data validate, then: crypto-data backfill",
 )
+app.add_typer(changes)
+app.add_typer(exporting)
 app.add_typer(upkeep)
+app.add_typer(comparing)
+app.add_typer(universe_app)
+app.add_typer(exchanging)
+
+
+@app.callback()
+def everywhere(
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CRYPTO_DATA_TIMEZONE",
+            help="Show instants of tables in this zone, such as Europe/Berlin. Days, JSON and CSV "
+            "stay UTC.",
+            show_default=False,
+        ),
+    ] = None,
+    log_level: Level = LogLevel.WARNING,
+    _version: Version = False,
+) -> None:
+    """Hold a crypto kline lake with a known state and source for every day of every series."""
+    set_up_logging(log_level)
+    if timezone:
+        from crypto_data.cli.zones import show_in
+
+        show_in(timezone)
 
 
 def main() -> None:
@@ -78,9 +116,14 @@ def validate(config: Config = None, form: Output = Format.TABLE) -> None:
     """Check the configuration, and say what it asks for."""
     from crypto_data.cli.validating import print_demands
 
-    print_demands(read_catalog(config), form)
+    print_demands(refresh_unknown(read_catalog(config)), form)
 
 
+@app.command(
+    "warm",
+    help="The same as backfill: fill the lake before somebody asks for its klines.",
+    epilog="Example: crypto-data warm --symbols BTCUSDT --dry-run",
+)
 @app.command(epilog="Example: crypto-data backfill --symbols BTCUSDT --start 2024-01-01 --dry-run")
 def backfill(
     config: Config = None,
@@ -91,26 +134,27 @@ def backfill(
     start: Start = None,
     end: End = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be asked for.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only say what would be asked for: days, rows, requests, bytes, seconds; these "
+            "are estimates.",
+        ),
     ] = False,
     parallel: Parallel = 0,
     form: Output = Format.TABLE,
-    log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Fill every gap of the chosen series through the failover chain.
 
     Runs in Dagster, which shows each day with its rows, state and source. A second run asks only
     for what is still missing.
     """
-    set_up_logging(log_level)
     chosen = select(exchange, market, symbols, intervals, start, end)
     raise typer.Exit(_fetch(config, chosen, dry_run=dry_run, parallel=parallel, form=form))
 
 
 @app.command(epilog="Example, in a crontab: 45 0 * * * crypto-data collect --config /etc/my.yaml")
-def collect(
-    config: Config = None, form: Output = Format.TABLE, log_level: Level = LogLevel.WARNING
-) -> None:
+def collect(config: Config = None, form: Output = Format.TABLE) -> None:
     """Bring all feeds up to the last closed day, then exit.
 
     Days that wait for the archive are compared with it, and alerts go out: all that Dagster's
@@ -118,7 +162,6 @@ def collect(
     """
     from crypto_data.cli.collecting import look_after
 
-    set_up_logging(log_level)
     status = _fetch(config, Selection(), dry_run=False, parallel=0, form=form)
     raise typer.Exit(max(status, look_after(read_catalog(config))))
 
@@ -128,7 +171,7 @@ def _fetch(
 ) -> int:
     from crypto_data.cli import fetching
 
-    catalog = read_catalog(config)
+    catalog = refresh(read_catalog(config))
     if dry_run:
         fetching.print_plan(fetching.find_work(catalog, chosen), form)
         return 0
@@ -179,8 +222,8 @@ def gaps(
     market: MarketName = None,
     symbols: Symbols = None,
     intervals: Intervals = None,
-    start: Start = None,
-    end: End = None,
+    start: GapStart = None,
+    end: GapEnd = None,
     form: Output = Format.TABLE,
 ) -> None:
     """Show every stretch of absent klines: open ones, and those that are explained."""
@@ -218,7 +261,13 @@ def sql(
 def start(
     config: Config = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web page.")] = 3000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on. The page has no password: think before you open it to "
+            "others."
+        ),
+    ] = "127.0.0.1",
 ) -> None:
     """Run Dagster's web server and daemon until SIGINT or SIGTERM."""
     from crypto_data.cli.serving import start_dagster

@@ -1,21 +1,21 @@
 """The options that several commands share, and what every command does first."""
 
 import logging
-import os
 import sys
 import time
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crypto_data.cli import completion
 from crypto_data.errors import UsageError
 from crypto_data.selection import Selection
 
 if TYPE_CHECKING:
-    from crypto_data.catalog.configuration import Catalog
+    from crypto_data.intervals import Interval
 
 
 class Format(StrEnum):
@@ -35,10 +35,27 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"crypto-data {version('crypto-data')}\n")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_say_version, is_eager=True, help="Say the version, and end."
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="The configuration; default ./crypto_data.yaml.", show_default=False
+        "--config",
+        help="The configuration; else it is looked for: $CRYPTO_DATA_CONFIG, ./crypto_data.yaml, "
+        "$XDG_CONFIG_HOME/crypto-data/crypto_data.yaml.",
+        show_default=False,
     ),
 ]
 Output = Annotated[Format, typer.Option("--format", help="How to print the result.")]
@@ -52,20 +69,42 @@ Level = Annotated[
     ),
 ]
 Parallel = Annotated[
-    int, typer.Option(min=0, max=64, help="Files at once; 0 takes the configuration's.")
+    int, typer.Option(min=0, max=64, help="Files at once, up to 64; 0 takes sources.concurrency.")
 ]
-Exchange = Annotated[list[str] | None, typer.Option(help="Only this exchange; may be repeated.")]
+Exchange = Annotated[
+    list[str] | None,
+    typer.Option(help="Only this exchange; may be repeated.", autocompletion=completion.exchanges),
+]
 MarketName = Annotated[
-    list[str] | None, typer.Option("--market", help="Only this market: spot, um or cm.")
+    list[str] | None,
+    typer.Option(
+        "--market",
+        help="Only this market: spot, um or cm; may be repeated.",
+        autocompletion=completion.markets,
+    ),
 ]
 Symbols = Annotated[
-    str | None, typer.Option(help="Only these symbols, separated by commas: BTCUSDT,ETHUSDT.")
+    str | None,
+    typer.Option(
+        help="Only these symbols, separated by commas: BTCUSDT,ETHUSDT.",
+        autocompletion=completion.symbols,
+    ),
 ]
 Intervals = Annotated[
-    str | None, typer.Option(help="Only these intervals, separated by commas: 1m,1h.")
+    str | None,
+    typer.Option(
+        help="Only these intervals, separated by commas: 1m,1h.",
+        autocompletion=completion.intervals,
+    ),
 ]
 Start = Annotated[str | None, typer.Option(help="First UTC day, such as 2024-01-01.")]
 End = Annotated[str | None, typer.Option(help="First UTC day that is left out.")]
+GapStart = Annotated[
+    str | None, typer.Option("--start", help="Only gaps that reach to this UTC day or beyond.")
+]
+GapEnd = Annotated[
+    str | None, typer.Option("--end", help="Only gaps that begin before this UTC day.")
+]
 
 
 def select(
@@ -85,7 +124,7 @@ def select(
         tuple(exchange or ()),
         tuple(market or ()),
         split_list("--symbols", symbols),
-        tuple(map(_spell, split_list("--intervals", intervals))),
+        tuple(map(str, parse_intervals("--intervals", intervals))),
         parse_day("--start", start),
         parse_day("--end", end),
     )
@@ -103,14 +142,27 @@ def split_list(option: str, text: str | None) -> tuple[str, ...]:
     return names
 
 
-def _spell(interval: str) -> str:
-    """Return an interval as the lake spells it."""
+def parse_intervals(option: str, text: str | None) -> "tuple[Interval, ...]":
+    """Return the intervals in a comma-separated list, each once; none where it was not given.
+
+    Raises:
+        UsageError: a name is no interval, or the option was given and names nothing.
+    """
+    return tuple(dict.fromkeys(parse_interval(option, name) for name in split_list(option, text)))
+
+
+def parse_interval(option: str, text: str) -> "Interval":
+    """Return the interval an option names; `1M` means `1mo`.
+
+    Raises:
+        UsageError: no interval.
+    """
     from crypto_data.intervals import Interval
 
     try:
-        return str(Interval.parse(interval))
+        return Interval.parse(text)
     except ValueError as error:
-        raise UsageError(f"--intervals: {error}") from None
+        raise UsageError(f"{option}: {error}") from None
 
 
 def parse_day(option: str, text: str | None) -> date | None:
@@ -125,18 +177,6 @@ def parse_day(option: str, text: str | None) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option}: {text!r} is no day; write it as 2024-01-01") from None
-
-
-def read_catalog(config: Path | None) -> "Catalog":
-    """Return the configuration.
-
-    Raises:
-        CatalogError: it cannot be found or used.
-    """
-    from crypto_data.catalog.configuration import find_catalog, load_catalog
-
-    path = find_catalog(config, os.environ, Path.cwd())
-    return load_catalog(path, os.environ, datetime.now(UTC).date())
 
 
 def local_ms() -> int:

@@ -6,6 +6,7 @@ Which columns a table shows is each command's choice; JSON and CSV always carry 
 import csv
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,14 +15,19 @@ from types import NoneType
 from typing import Any
 
 from crypto_data.cli.options import Format
+from crypto_data.cli.tables import Column, draw
+from crypto_data.cli.zones import show_instant
 
 Row = Mapping[str, Any]
 
-_RIGHT = (int, float)
+_RIGHT = (int, float, Decimal)
+# Numbers beyond these have more zeros than anybody counts.
+_SMALL, _LARGE = 1e-12, 1e16
 
 # Columns whose text may be wrapped; everything else is a name, a number or a day.
-_PROSE = ("why", "what", "alert", "days_by_state", "states", "fetched_from", "failover", "reason")
-_PROSE_WIDTH = 24
+_PROSE = ("why", "what", "alert", "failover", "reason", "remedy")
+_LISTS = ("days_by_state", "states", "fetched_from", "sources", "intervals")
+_LINK = re.compile(r"https?://([^\s;,?]+[^\s;,?:.])(\?[^\s;,:]*)?")
 
 
 def print_rows(
@@ -48,37 +54,57 @@ def print_rows(
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """Print rows as a table.
-
-    Only prose is wrapped, at words. A table that needs more than the terminal's width, or goes
-    into a file or pipe, is as wide as it needs to be: a name broken in two cannot be copied.
-    """
-    from rich import box
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.measure import Measurement
-    from rich.table import Table
-
+    """Print rows as a table that fits its place; addresses are cut to host and file."""
     if not rows:
         complain(["no rows"])
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in rows[0]:
-        cells = [show(row[name]) for row in rows]
-        prose = name in _PROSE
-        table.add_column(
-            name.replace("_", " "),
-            justify="right" if any(isinstance(row[name], _RIGHT) for row in rows) else "left",
-            no_wrap=not prose,
-            min_width=_PROSE_WIDTH if prose else max(cell_len(cell) for cell in [name, *cells]),
-        )
-    for row in rows:
-        table.add_row(*(escape(show(value)) for value in row.values()))
-    console = Console()
-    width = Measurement.get(Console(width=10_000), Console(width=10_000).options, table)
-    console.width = max(console.width, width.minimum) if console.is_terminal else width.maximum
-    console.print(table)
+    draw(
+        [
+            Column(
+                name,
+                tuple(_cell(name, row[name]) for row in rows),
+                is_prose=name in _PROSE,
+                is_list=name in _LISTS,
+                is_number=any(isinstance(row[name], _RIGHT) for row in rows),
+            )
+            for name in rows[0]
+        ]
+    )
+
+
+def print_answer(rows: Sequence[Row], form: Format, *, columns: Sequence[str]) -> None:
+    """Print rows that a person's own statement asked for: names as they are, numbers in full."""
+    if form is not Format.TABLE or not rows:
+        print_rows(rows, form, columns=columns)
+        return
+    draw(
+        [
+            Column(
+                name,
+                tuple(show_in_full(row[name]) for row in rows),
+                is_number=any(isinstance(row[name], _RIGHT) for row in rows),
+                is_own_name=True,
+            )
+            for name in rows[0]
+        ]
+    )
+
+
+def show_in_full(value: object) -> str:
+    """Return a value as a table shows it, a number with all its digits.
+
+    Example:
+        >>> show_in_full(469578810.25), show_in_full(0.00001), show_in_full(1e300)
+        ('469,578,810.25', '0.00001', '1e+300')
+    """
+    if isinstance(value, float):
+        is_plain = value == 0 or _SMALL <= abs(value) < _LARGE
+        return f"{Decimal(repr(value)):,f}" if is_plain else repr(value)
+    return f"{value:,f}" if isinstance(value, Decimal) else show(value)
+
+
+def _cell(name: str, value: object) -> str:
+    return shorten_links(show(value)) if name in _PROSE else show(value)
 
 
 def show(value: object) -> str:
@@ -93,9 +119,24 @@ def show(value: object) -> str:
         case float():
             return f"{value:,.8g}"
         case datetime():
-            return f"{value:%Y-%m-%d %H:%M:%S}"
+            return show_instant(value)
         case _:
             return str(value)
+
+
+def shorten_links(text: str) -> str:
+    """Return text with each long address as host and last piece: `host/…/X.zip`.
+
+    Example:
+        >>> shorten_links("https://data.binance.vision/data/spot/BTC-1h.zip: HTTP 404, not there")
+        'data.binance.vision/…/BTC-1h.zip: HTTP 404, not there'
+    """
+    return _LINK.sub(_shorten, text)
+
+
+def _shorten(link: re.Match[str]) -> str:
+    host, *pieces = link[1].split("/")
+    return f"{host}/…/{pieces[-1]}" if len(pieces) > 1 else link[1]
 
 
 def show_bytes(count: int) -> str:

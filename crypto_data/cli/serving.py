@@ -2,9 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.errors import UsageError
@@ -14,41 +18,68 @@ GRACE_SECONDS = 20.0
 
 
 def start_dagster(catalog: Catalog, host: str, port: int) -> int:
-    """Run Dagster's web server and daemon until a signal, or until one of them ends."""
+    """Run Dagster's servers until a signal (status 0), or until one of them ends (status 1).
+
+    Web server and daemon share one code server, so that both see what it loads anew.
+    """
     from crypto_data.orchestration.instance import (
-        WORKSPACE,
         child_environment,
+        code_server,
         open_instance,
         prepare_home,
+        shared_workspace,
     )
 
     home = prepare_home(catalog.path.parent, os.environ)
     with open_instance(home):
-        pass  # the storage is there before both processes want to create it
-    workspace = home / "workspace.yaml"
-    workspace.write_text(WORKSPACE)
+        pass  # the storage is there before several processes want to create it
     environment = child_environment(home, catalog.path, os.environ)
-    commands = (
-        ["dagster._daemon", "run", "-w", str(workspace)],
-        ["dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port)],
-    )
-    sys.stderr.write(f"http://{host}:{port} in a moment; Ctrl-C ends it\n")
-    processes = [
-        subprocess.Popen(  # noqa: S603 - our own arguments
+
+    def begin(*command: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(  # noqa: S603 - our own arguments
             [sys.executable, "-m", *command], env=environment, cwd=home, start_new_session=True
         )
-        for command in commands
-    ]
-    return _wait_for(processes)
 
-
-def _wait_for(processes: list["subprocess.Popen[bytes]"]) -> int:
-    """Wait until told to end (status 0) or until a process ends by itself (status 1)."""
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda got, _frame: asked.append(got))
-    while not asked and all(process.poll() is None for process in processes):
+    # A socket's path has room for 107 bytes, which a home of Dagster may exceed.
+    with tempfile.TemporaryDirectory(prefix="crypto-data-") as folder:
+        address = Path(folder) / "code.sock"
+        workspace = home / "workspace.yaml"
+        workspace.write_text(shared_workspace(address))
+        sys.stderr.write(f"http://{host}:{port} in a moment; Ctrl-C ends it\n")
+        processes = [begin(*code_server(address))]
+        _wait(lambda: asked or _answers(address), processes)
+        if not asked and _are_running(processes):
+            processes = [
+                begin("dagster._daemon", "run", "-w", str(workspace)),
+                begin("dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port)),
+                *processes,
+            ]
+        _wait(lambda: asked, processes)
+        _end(processes)
+    return 0 if asked else 1
+
+
+def _wait(is_over: Callable[[], object], processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """Wait until something is so, or a process has ended by itself."""
+    while not is_over() and _are_running(processes):
         time.sleep(0.2)
+
+
+def _are_running(processes: "Sequence[subprocess.Popen[bytes]]") -> bool:
+    return all(process.poll() is None for process in processes)
+
+
+def _answers(address: Path) -> bool:
+    """Return whether a server listens at a socket: the code server does when it has loaded."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        return connection.connect_ex(str(address)) == 0
+
+
+def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """End processes in good order, all at once; kill those that take too long."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -58,7 +89,6 @@ def _wait_for(processes: list["subprocess.Popen[bytes]"]) -> int:
             process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-    return 0 if asked else 1
 
 
 def run_sandbox(port: int) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 from crypto_data.alerts.outbox import Outbox
 from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.cli.options import Format, local_ms
-from crypto_data.cli.output import complain, print_rows
+from crypto_data.cli.output import Row, complain, print_rows
+from crypto_data.cli.zones import show_instant
 from crypto_data.health import current_alerts, find_stale
 from crypto_data.lake.census import take_census
 from crypto_data.lake.feeds import current_wishes
@@ -42,7 +43,7 @@ def print_status(catalog: Catalog, form: Format) -> None:
         }
         for feed in catalog.feeds
     ]
-    print_rows(rows, form, columns=_COLUMNS)
+    print_rows(rows, form, columns=_COLUMNS, shown=[_shown(row) for row in rows])
 
 
 def _passes(feed: Feed, standing: Standing) -> dict[str, Any]:
@@ -54,6 +55,16 @@ def _passes(feed: Feed, standing: Standing) -> dict[str, Any]:
         "result": failed if standing.last_run_ms else "never ran",
         "last_success": _moment(standing.last_success_ms),
         "errors_in_a_row": standing.errors_in_a_row,
+    }
+
+
+def _shown(row: Row) -> Row:
+    """Return what a table shows of a feed: instants to the minute, and no cron line."""
+    moments = ("last_run", "last_success")
+    return {
+        name: show_instant(value, "%Y-%m-%d %H:%M") if value and name in moments else value
+        for name, value in row.items()
+        if name != "schedule"
     }
 
 

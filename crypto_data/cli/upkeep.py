@@ -1,4 +1,4 @@
-"""The commands that look after a lake: repair, health, reconcile, alerts.
+"""The commands that look after a lake: repair, diagnose, health, reconcile, alerts.
 
 What they do belongs to the modules beside this one; nothing heavy is imported before that.
 """
@@ -7,23 +7,22 @@ from typing import Annotated
 
 import typer
 
+from crypto_data.cli.configuration import read_catalog
 from crypto_data.cli.options import (
     Config,
     End,
     Exchange,
     Format,
     Intervals,
-    Level,
-    LogLevel,
     MarketName,
     Output,
     Parallel,
     Start,
     Symbols,
-    read_catalog,
+    parse_day,
     select,
-    set_up_logging,
 )
+from crypto_data.cli.universe import refresh
 
 upkeep = typer.Typer()
 alerts = typer.Typer(invoke_without_command=True)
@@ -41,20 +40,50 @@ def repair(
     end: End = None,
     parallel: Parallel = 0,
     form: Output = Format.TABLE,
-    log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Heal damaged files, then ask again for every gap, trusting other sources first."""
     from crypto_data.cli.repairing import repair_lake
 
-    set_up_logging(log_level)
     chosen = select(exchange, market, symbols, intervals, start, end)
-    raise typer.Exit(repair_lake(read_catalog(config), chosen, parallel=parallel, form=form))
+    catalog = refresh(read_catalog(config))
+    raise typer.Exit(repair_lake(catalog, chosen, parallel=parallel, form=form))
+
+
+@upkeep.command(
+    epilog="Example: crypto-data diagnose BTCUSDT --market spot --interval 1h --day 2024-03-07"
+)
+def diagnose(
+    symbol: Annotated[str, typer.Argument(help="The exchange's own spelling, such as BTCUSDT.")],
+    market: Annotated[str, typer.Option(help="spot, um or cm.")] = "spot",
+    interval: Annotated[str, typer.Option(help="Bar length, such as 1m.")] = "1m",
+    exchange: Annotated[str, typer.Option(help="binance, okx, …")] = "binance",
+    day: Annotated[
+        str | None, typer.Option(help="A UTC day that is over; default the newest one.")
+    ] = None,
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Try each source of a series once, and say which one a request would use, and why.
+
+    Nothing is stored. Exit status 0 when a request for the day would be served.
+    """
+    from crypto_data.cli.diagnosing import Question, print_diagnosis
+
+    question = Question(exchange, market, symbol, interval, parse_day("--day", day))
+    raise typer.Exit(print_diagnosis(read_catalog(config), question, form))
 
 
 @upkeep.command(epilog="Example: crypto-data health --verify")
 def health(
     config: Config = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every row.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read every row too: checksums, and counts, order, sources and extents against "
+            "the ledger.",
+        ),
+    ] = False,
     form: Output = Format.TABLE,
 ) -> None:
     """Look for unreadable, zero-byte, stray and foreign files; exit status 1 on damage."""
@@ -71,12 +100,10 @@ def reconcile(
     symbols: Symbols = None,
     intervals: Intervals = None,
     form: Output = Format.TABLE,
-    log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Tell Dagster of settled days in the lake that it lost or never had."""
     from crypto_data.cli.reconciling import reconcile_dagster
 
-    set_up_logging(log_level)
     chosen = select(exchange, market, symbols, intervals)
     raise typer.Exit(reconcile_dagster(read_catalog(config), chosen, form))
 

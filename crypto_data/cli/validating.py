@@ -1,6 +1,7 @@
 """What `validate` prints: what a configuration asks for."""
 
 from crypto_data.catalog.configuration import Catalog, Feed
+from crypto_data.cli.exchange_rows import warnings_of
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import complain, print_rows
 from crypto_data.intervals import count_open_times
@@ -23,6 +24,7 @@ def print_demands(catalog: Catalog, form: Format) -> None:
         "rows",
     )
     print_rows(rows, form, columns=columns)
+    complain(warnings_of(catalog))
     if form is Format.TABLE:
         complain([f"{catalog.path} is good; the lake is {catalog.lake}"])
 
@@ -34,12 +36,12 @@ def _demand(feed: Feed, now_ms: int) -> dict[str, object]:
         closed = closed_end(interval, now_ms)
         end = max(feed.start, min(closed, feed.end or closed))
         ends.append(end)
-        days += (end - feed.start).days * len(feed.symbols)
-        rows += count_open_times(interval, span_of_days(feed.start, end)) * len(feed.symbols)
+        days += (end - feed.start).days * len(feed.names)
+        rows += count_open_times(interval, span_of_days(feed.start, end)) * len(feed.names)
     return {
         "feed": feed.name,
         "market": f"{feed.exchange} {feed.market}",
-        "symbols": len(feed.symbols),
+        "symbols": len(feed.names),
         "intervals": " ".join(feed.intervals),
         "sources": " then ".join(feed.sources),
         "from": feed.start,

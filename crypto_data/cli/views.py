@@ -6,7 +6,8 @@ from typing import Any
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.cli.options import Format, local_ms
-from crypto_data.cli.output import Row, complain, print_rows, show_bytes
+from crypto_data.cli.output import Row, complain, print_answer, print_rows, show_bytes
+from crypto_data.cli.zones import show_instant
 from crypto_data.coverage import ARCHIVE
 from crypto_data.lake.census import Census, take_census
 from crypto_data.lake.feeds import current_wishes
@@ -15,6 +16,7 @@ from crypto_data.planning import check_names
 from crypto_data.selection import Selection
 from crypto_data.series import Series
 
+_MINUTES = "%Y-%m-%d %H:%M"
 _SHORT = ("explained", "partial", "missing")
 STATES = ("complete", "provisional", "explained", "unlisted", "partial", "missing")
 
@@ -42,7 +44,7 @@ def print_statement(catalog: Catalog, statement: str, form: Format) -> None:
     census = _census(catalog)
     more = health_view(catalog, census, local_ms())
     table = run_statement(catalog.lake, census, statement, more)
-    print_rows(table.to_pylist(), form, columns=table.column_names)
+    print_answer(table.to_pylist(), form, columns=table.column_names)
 
 
 def _census(catalog: Catalog) -> Census:
@@ -114,8 +116,8 @@ def _gaps(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     for row in rows:
         yield {
             "series": series_of(row),
-            "from": f"{row['gap_start']:%Y-%m-%d %H:%M}",
-            "until": f"{row['gap_end']:%Y-%m-%d %H:%M}",
+            "from": show_instant(row["gap_start"], _MINUTES),
+            "until": show_instant(row["gap_end"], _MINUTES),
             "missing": row["missing_rows"],
             "state": row["state"],
             "attempts": row["attempts"],
