@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test up check format bench clean
+.PHONY: help setup demo test up check format docs bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make up       the web server and daemon, live'
 	@echo 'make check    format, lint, types'
 	@echo 'make format   format, and mend what ruff can'
+	@echo 'make docs     the reference tables of docs/, from the code'
 	@echo 'make bench    the benchmarks'
 	@echo 'make clean    remove caches and build output; keeps .venv/ and every lake'
 
@@ -52,6 +53,9 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: $(READY)
+	$(BIN)/python docs/reference.py
 
 bench: $(READY)
 	$(BIN)/python -m bench
