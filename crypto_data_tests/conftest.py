@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pyarrow as pa
 import pytest
 
 from crypto_data.catalog.configuration import Catalog, load_catalog
-from crypto_data.harvest import Aim
+from crypto_data.harvest import Aim, Maker
 from crypto_data.ingest import Job, ingest
 from crypto_data.lake.store import Lake
+from crypto_data.making.chain import chain_of
 from crypto_data.partitions import span_of_days
 from crypto_data.reports import SeriesReport
 from crypto_data.sandbox.server import Sandbox, sandbox_config
@@ -106,20 +108,26 @@ class Desk:
             jobs = [
                 Job(
                     series,
-                    chains.chain(feed),
+                    chain_of(series, feed, chains.chain(feed), self.lake),
                     first or feed.start,
                     end or feed.end or date.max,
                     aim,
                 )
                 for series, feed in catalog.all_series().items()
             ]
-            reports = ingest(
-                self.lake,
-                jobs,
-                threads=4,
-                stop=threading.Event(),
-                on_days=lambda *days: told.append(days),
-            )
+            # What is made of finer klines comes when these have come.
+            made = {job.series for job in jobs if isinstance(job.chain, Maker)}
+            reports = [
+                report
+                for are_made in (False, True)
+                for report in ingest(
+                    self.lake,
+                    [job for job in jobs if (job.series in made) is are_made],
+                    threads=4,
+                    stop=threading.Event(),
+                    on_days=lambda *days: told.append(days),
+                )
+            ]
             return sorted(reports, key=lambda report: report.series)
 
     def rows(self, series: Series | str, first: date, end: date) -> list[dict[str, Any]]:
@@ -127,16 +135,19 @@ class Desk:
         series = Series.parse(series) if isinstance(series, str) else series
         return self.lake.read(series, span_of_days(first, end)).to_pylist()
 
-    def equals_truth(self, series: Series | str, first: date, end: date) -> bool:
+    def equals_truth(
+        self, series: Series | str, first: date, end: date, *, at: str | None = None
+    ) -> bool:
         """Return whether the lake holds exactly what the exchange traded on some days.
 
+        `at` is the series of another exchange that stands in, such as `okx/spot/BTC/USDT/1h`.
         Close times are compared in milliseconds: REST knows no finer ones, spot's archive does
         from 2025 on.
         """
         series = Series.parse(series) if isinstance(series, str) else series
         span = span_of_days(first, end)
         held = self.lake.read(series, span).select(FETCHED.names).cast(FETCHED)
-        truth = self.sandbox.klines(series, span)
+        truth = self.sandbox.klines(Series.parse(at) if at else series, span)
         return held.num_rows > 0 and _in_ms(held).equals(_in_ms(truth))
 
     def asked(self, *words: str) -> list[str]:
@@ -148,6 +159,21 @@ class Desk:
 def _in_ms(rows: pa.Table) -> pa.Table:
     place = rows.schema.get_field_index("close_time")
     return rows.set_column(place, "close_time", epoch_ms(rows["close_time"]))
+
+
+def ccxt_client(sandbox: Sandbox, exchange: str) -> Any:
+    """Return ccxt's own class for an exchange, its hosts replaced by the sandbox's."""
+    # Not at the top: ccxt takes longer to import than most tests to run.
+    client = getattr(import_module("ccxt"), exchange)({"enableRateLimit": False})
+    client.urls["api"] = dict.fromkeys(client.urls["api"], sandbox.ccxt_urls[exchange])
+    return client
+
+
+def ohlcv_of(klines: pa.Table) -> list[list[float]]:
+    """Return klines in the form of ccxt: open_time in milliseconds, prices, volume."""
+    columns = (klines[name] for name in ("open", "high", "low", "close", "volume"))
+    cells = [epoch_ms(klines["open_time"]), *columns]
+    return [list(row) for row in zip(*(column.to_pylist() for column in cells), strict=True)]
 
 
 # Stands in the address of alerts, and may stand nowhere else.

@@ -434,7 +434,7 @@ def test_without_an_address_there_is_nothing_to_test(desk) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "alerts.urls" in done.stderr
     assert (shown.returncode, shown.stdout) == (0, "")
-    assert "nothing is wrong" in shown.stderr
+    assert "nobody is being told of anything" in shown.stderr
     assert "nobody is told" in shown.stderr
 
 

@@ -30,6 +30,8 @@ def test_the_benchmarks_print_a_table_and_write_it(tmp_path) -> None:
         "bytes-written",
         "inventory",
         "gap-tick",
+        "klines",
+        "klines-many",
     ]
     for name in names:
         assert f"{name}:" in ran.stdout

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from crypto_data.catalog.configuration import Catalog, CatalogText, Feed, parse_catalog
+from crypto_data.catalog.configuration import Catalog, CatalogText, FeedText, parse_catalog
 from crypto_data.catalog.settings import (
     Alerts,
+    CcxtAddresses,
     Keep,
     RestAddresses,
     SourceSettings,
@@ -82,16 +83,28 @@ FAULTS = [
         id="double-key",
     ),
     pytest.param(
-        ("    symbols: [BTCUSDT, ETHUSDT]", "    symbols: BTCUSDT"),
+        ("    symbols: [BTCUSDT, ETHUSDT]", "    symbols: 1000"),
         (5, "feeds[0].symbols"),
-        ("'BTCUSDT'", "a list"),
-        id="symbols-text",
+        ("1000", "a list"),
+        id="symbols-number",
     ),
     pytest.param(
         ("    symbols: [BTCUSDT, ETHUSDT]", "    symbols: []"),
         (5, "feeds[0].symbols"),
         ("an empty list", "a list of symbols"),
         id="no-symbols",
+    ),
+    pytest.param(
+        ("    symbols: [BTCUSDT, ETHUSDT]", '    symbols: ["!BTC*", "!ETHUSDT"]'),
+        (5, "feeds[0].symbols"),
+        ("only !BTC*, !ETHUSDT", "nothing is included"),
+        id="only-left-out",
+    ),
+    pytest.param(
+        ("    symbols: [BTCUSDT, ETHUSDT]", '    symbols: "!BTC*"'),
+        (5, "feeds[0].symbols"),
+        ("only !BTC*", 'a name or "*"'),
+        id="one-text-left-out",
     ),
     pytest.param(
         ("ETHUSDT]", "1000]"), (5, "feeds[0].symbols[1]"), ("1000", "quotes"), id="int-symbol"
@@ -106,7 +119,7 @@ FAULTS = [
         ("ETHUSDT]", "{a: b}]"), (5, "feeds[0].symbols[1]"), ("keys", "a symbol"), id="mapping"
     ),
     pytest.param(
-        ("ETHUSDT]", '"*USDT"]'), (5, "feeds[0].symbols[1]"), ("*", "patterns"), id="pattern"
+        ("ETHUSDT]", '"*usdt"]'), (5, "feeds[0].symbols[1]"), ("*", "*USDT"), id="pattern"
     ),
     pytest.param(
         ("ETHUSDT]", "ethusdt]"), (5, "feeds[0].symbols[1]"), ("eth", "ETHUSDT"), id="lower"
@@ -178,9 +191,9 @@ FAULTS = [
         id="cron-never",
     ),
     pytest.param(
-        ("[vision, rest]", "[vision, ccxt:okx]"),
+        ("[vision, rest]", "[vision, ccxt:okex]"),
         (10, "feeds[0].sources[1]"),
-        ("okx", "rest"),
+        ("okex", "okx"),
         id="source",
     ),
     pytest.param(
@@ -312,7 +325,17 @@ def test_each_fault_names_its_place(change, place, words) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [CatalogText, Feed, SourceSettings, VisionAddress, RestAddresses, WeightBudget, Alerts, Keep],
+    [
+        CatalogText,
+        FeedText,
+        SourceSettings,
+        VisionAddress,
+        RestAddresses,
+        CcxtAddresses,
+        WeightBudget,
+        Alerts,
+        Keep,
+    ],
 )
 def test_every_key_says_what_it_may_hold(model) -> None:
     """A key without a description could not tell a person what is allowed."""

@@ -432,7 +432,16 @@ def test_years_never_asked_for_are_told_at_once(tmp_path) -> None:
     assert census.gaps["missing_rows"].to_pylist() == [1440 * days] * 50
 
 
-SOURCES = st.sampled_from([(), (("vision", 5),), (("vision", 3), ("rest", 2)), (("rest", 9),)])
+SOURCES = st.sampled_from(
+    [
+        (),
+        (("vision", 5),),
+        (("vision", 3), ("rest", 2)),
+        (("rest", 9),),
+        (("vision", 3), ("ccxt:okx", 2)),
+        (("ccxt:okx", 5),),
+    ]
+)
 
 
 @st.composite
@@ -473,7 +482,7 @@ def histories(draw):
     }
     start = base + draw(st.integers(-3, 50)) * ONE_DAY
     end = draw(st.one_of(st.none(), st.integers(0, 40).map(lambda n: start + n * ONE_DAY)))
-    best = draw(st.sampled_from(["vision", "rest"]))
+    best = draw(st.sampled_from(["vision", "rest", "ccxt:okx"]))
     wanted = draw(st.sampled_from([None, Wanted(start, end, best)]))
     now_ms = day_start_ms(base) + draw(st.integers(0, 60)) * DAY_MS + draw(st.integers(0, DAY_MS))
     return Series("binance", Market.UM, "ABC", interval), ledger, wanted, now_ms
@@ -495,6 +504,9 @@ def judged_day_by_day(series, ledger, wanted, now_ms):
     for n in range((max(ends, default=first) - first).days):
         one = first + n * ONE_DAY
         facts = ledger.get(one)
+        is_wanted = wanted and wanted.start <= one < min(closed, wanted.end or closed)
+        if facts is None and not is_wanted:
+            continue
         state = day_state(facts, series.interval, one, best_source=best, now_ms=now_ms)
         present = facts.rows if facts else 0
         states[one] = (str(state), day_expected(facts, series.interval, one), present)

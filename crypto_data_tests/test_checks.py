@@ -15,6 +15,7 @@ from crypto_data.orchestration import verdicts
 from crypto_data.orchestration.assembly import build_definitions
 from crypto_data.orchestration.backfill import run_backfill
 from crypto_data.orchestration.checks import (
+    OF_FETCHED,
     SERIES_A_RUN,
     Check,
     check_keys,
@@ -447,7 +448,7 @@ def test_a_run_that_a_sensor_or_command_asks_for_judges_nothing(desk, instance) 
     assert result.failed_runs == []
     assert len(instance.get_materialized_partitions(keys[HOURS])) == 3
     assert [instance.get_latest_asset_check_evaluation_record(key)
-            for key in check_keys(keys[HOURS])] == [None] * len(Check)  # fmt: skip
+            for key in check_keys(keys[HOURS])] == [None] * len(OF_FETCHED)  # fmt: skip
 
 
 def test_edges_are_the_first_and_last_klines_of_days(desk) -> None:

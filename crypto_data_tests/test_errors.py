@@ -12,6 +12,8 @@ from crypto_data.errors import (
     Blocked,
     Broken,
     CatalogError,
+    CatalogNotWritten,
+    Closed,
     CryptoDataError,
     DataSourceError,
     Fault,
@@ -44,6 +46,8 @@ ALL = [
     LakeDamaged("/lake/x", "torn"),
     LakeBusy("/lake/x", "held"),
     LakeNotWritable("/lake/x", "full"),
+    CatalogNotWritten("/crypto_data.yaml", "full"),
+    Closed(),
 ]
 
 
@@ -90,6 +94,7 @@ def test_an_error_survives_the_way_to_another_process(error, carry) -> None:
             DataSourceError("s", "3 days", []), "s: 3 days: no source was asked", id="none-asked"
         ),
         pytest.param(ALL[14], "/lake/x: full", id="lake"),
+        pytest.param(ALL[15], "/crypto_data.yaml: full", id="configuration"),
     ],
 )
 def test_a_message_names_place_and_fact(error, message) -> None:
@@ -102,7 +107,18 @@ def test_a_message_names_place_and_fact(error, message) -> None:
     [
         (SourceError, {Absent, Broken, Rejected, Blocked, RateLimited, Unreachable}),
         (LakeError, {LakeDamaged, LakeBusy, LakeNotWritable}),
-        (CryptoDataError, {CatalogError, UsageError, SourceError, DataSourceError, LakeError}),
+        (
+            CryptoDataError,
+            {
+                CatalogError,
+                CatalogNotWritten,
+                Closed,
+                UsageError,
+                SourceError,
+                DataSourceError,
+                LakeError,
+            },
+        ),
     ],
 )
 def test_the_tree_is_branched_by_what_to_do_next(branch, leaves) -> None:

@@ -421,7 +421,7 @@ def test_to_repair_the_best_source_is_asked_last_and_wins_all_the_same() -> None
     """The others are asked for the holes first; of two rows the best source's stays."""
     best = FakeSource("vision", {MONDAY: whole()})
     other = FakeSource("rest", {MONDAY: some(0, 1, price=2.0)})
-    third = FakeSource("ccxt:kraken", {MONDAY: some(2, price=3.0)})
+    third = FakeSource("stream", {MONDAY: some(2, price=3.0)})
 
     harvest = chain(best, other, third).fill(SERIES, MONDAY_ONLY, Aim.REPAIR)
 
@@ -430,8 +430,94 @@ def test_to_repair_the_best_source_is_asked_last_and_wins_all_the_same() -> None
     assert best.asked == [[TimeRange(START + 3 * HOUR_MS, START + DAY_MS)]]
     assert set(kept(harvest).values()) == {("vision", 1.0)}
     assert [said.source for said in harvest.days[MONDAY].answers] == [
-        "rest", "ccxt:kraken", "vision",
+        "rest", "stream", "vision",
     ]  # fmt: skip
+
+
+AFTERNOON = [TimeRange(START + 12 * HOUR_MS, START + DAY_MS)]
+
+
+@pytest.mark.parametrize("aim", [Aim.FILL, Aim.REPAIR])
+def test_another_exchange_is_asked_last_for_what_nobody_better_has(aim) -> None:
+    """Whatever the pass is for; its rows rank behind all others, doubtful ones too."""
+    best = FakeSource("vision", {MONDAY: some(*range(6), trust=Trust.DOUBTFUL)})
+    other = FakeSource("rest", {MONDAY: some(*range(6, 12), price=2.0)})
+    okx = FakeSource("ccxt:okx", {MONDAY: whole(price=3.0)})
+
+    harvest = chain(best, okx, other).fill(SERIES, MONDAY_ONLY, aim)
+
+    assert okx.asked == [AFTERNOON]
+    assert {hour: source for hour, (source, _) in kept(harvest).items()} == (
+        dict.fromkeys(range(6), "vision")
+        | dict.fromkeys(range(6, 12), "rest")
+        | dict.fromkeys(range(12, 24), "ccxt:okx")
+    )
+
+
+def test_another_exchange_confirms_nothing() -> None:
+    """What the archive could not vouch for stays doubtful, though the day is whole by now."""
+    best = FakeSource("vision", {MONDAY: some(*range(6), trust=Trust.DOUBTFUL)})
+    okx = FakeSource("ccxt:okx", {MONDAY: whole(price=3.0)})
+
+    harvest = chain(best, okx).fill(SERIES, MONDAY_ONLY)
+
+    assert len(kept(harvest)) == 24
+    assert harvest.days[MONDAY].doubtful
+
+
+@pytest.mark.parametrize(
+    ("said", "conclusive"),
+    [
+        pytest.param({"outcome": Outcome.NOTHING}, True, id="nothing"),
+        pytest.param({"outcome": Outcome.REJECTED}, True, id="not-listed"),
+        pytest.param({"outcome": Outcome.UNSUPPORTED}, True, id="no-such-interval"),
+        pytest.param({"outcome": Outcome.DOWN}, False, id="down"),
+        pytest.param({"outcome": Outcome.BEYOND}, False, id="beyond"),
+        pytest.param(whole(), True, id="has-them"),
+        pytest.param(some(1, outcome=Outcome.DOWN), False, id="has-one-and-is-cut-short"),
+    ],
+)
+def test_what_a_stand_in_says_counts_where_it_was_asked(said, conclusive) -> None:
+    """A day is settled when the exchange and whoever was asked for it have told all."""
+    okx = FakeSource("ccxt:okx", {MONDAY: said}, life=Unreachable("ccxt:okx", "", "never asked"))
+
+    harvest = chain(FakeSource("vision"), FakeSource("rest"), okx).fill(SERIES, MONDAY_ONLY)
+
+    assert harvest.days[MONDAY].conclusive is conclusive
+    assert okx.lifetimes == 0
+
+
+@pytest.mark.parametrize(
+    ("life", "asked"),
+    [
+        pytest.param(Lifetime(START + 12 * HOUR_MS), [AFTERNOON], id="listed-at-noon"),
+        pytest.param(Lifetime(START + DAY_MS), [], id="listed-later"),
+        pytest.param(UNKNOWN, [], id="never-listed"),
+        pytest.param(Unreachable("rest", "", "down"), [MONDAY_ONLY], id="nobody-can-tell"),
+    ],
+)
+def test_a_stand_in_is_asked_within_the_symbols_life(life, asked) -> None:
+    """Which the exchange itself tells; where it can't, for all that lacks."""
+    okx = FakeSource("ccxt:okx", {MONDAY: whole()}, life=Lifetime(0))
+    own = FakeSource("rest", {MONDAY: {"outcome": Outcome.DOWN}}, life=life)
+
+    harvest = chain(own, okx).fill(SERIES, MONDAY_ONLY)
+
+    assert okx.asked == asked
+    assert not harvest.days[MONDAY].conclusive
+
+
+def test_days_that_are_stood_in_for_are_wanted_of_better_sources_alone() -> None:
+    """Of stand-ins too, the better one is asked for what a worse one holds."""
+    own, middle = FakeSource("rest"), FakeSource("ccxt:binance")
+    okx, last = FakeSource("ccxt:okx"), FakeSource("ccxt:kraken")
+    stood_in = {"ccxt:okx": MONDAY_ONLY}
+
+    chain(own, middle, okx, last).fill(SERIES, [day_range(TUESDAY)], Aim.FILL, stood_in)
+
+    both = [TimeRange(START, START + 2 * DAY_MS)]
+    assert (own.asked, middle.asked) == ([both], [both])
+    assert (okx.asked, last.asked) == ([[day_range(TUESDAY)]], [[day_range(TUESDAY)]])
 
 
 def test_to_repair_a_day_that_the_others_have_the_best_source_is_not_asked() -> None:

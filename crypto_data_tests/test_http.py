@@ -5,6 +5,8 @@ import pickle
 import socket
 import threading
 import time
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,6 +14,7 @@ from crypto_data.errors import (
     Absent,
     Blocked,
     Broken,
+    Closed,
     RateLimited,
     Rejected,
     SourceError,
@@ -179,6 +182,121 @@ def test_a_trickle_is_given_up(client) -> None:
 
     with pytest.raises(Unreachable, match="too slow"):
         client.retrying(Retry(max_retries=0)).get(Request(url), OpenDoor())
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+GZIP = b"Content-Encoding: gzip\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        pytest.param(OK + b"X-A: ", b"a", id="header"),
+        pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", id="continue"),
+        pytest.param(OK + GZIP + b"\x1f\x8b\x08\x08" + b"0" * 6, b"n", id="name-in-gzip"),
+        pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n1;x=", b"x", id="chunk"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_never_gets_anywhere_is_given_up(client, head, drop) -> None:
+    """A server that keeps sending, and says nothing by it, is waited for a few timeouts only."""
+    url = serve_once([head, *[drop] * 200], pause_s=0.05)
+
+    with pytest.raises(Unreachable, match=r"no whole answer within 1\.5 s"):
+        client.retrying(Retry(max_retries=0)).get(Request(url), OpenDoor())
+
+
+def test_an_answer_on_a_kept_connection_is_given_up_too() -> None:
+    """The second request over a connection has a time of its own."""
+    whole = OK + b"Content-Length: 2\r\n\r\n{}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                time.sleep(0.3)
+                connection.sendall(whole)
+                connection.recv(65536)
+                try:
+                    for _ in range(200):
+                        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                        time.sleep(0.05)
+                except OSError:
+                    return
+
+        threading.Thread(target=run, daemon=True).start()
+        client = HttpClient(timeout=0.5, retry=Retry(max_retries=0))
+        request = Request(f"http://127.0.0.1:{server.getsockname()[1]}/")
+
+        first = client.get(request, OpenDoor())
+
+        assert first.body == b"{}"
+        with pytest.raises(Unreachable, match="no whole answer"):
+            client.get(request, OpenDoor())
+        client.close()
+
+
+def test_a_wait_for_a_free_connection_is_not_counted(sandbox) -> None:
+    """Who stands in our own queue for longer than an answer may take is served all the same."""
+    sandbox.faults.add(Fault(TIME, "delay", seconds=0.4))
+    client = HttpClient(timeout=0.5, concurrency=1, retry=Retry(max_retries=0))
+    request = Request(f"{sandbox.url}{TIME}")
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: client.get(request, OpenDoor()).status, range(6)))
+
+    client.close()
+    assert answers == [200] * 6
+
+
+def test_closing_wakes_who_waits_for_an_answer(sandbox) -> None:
+    """The request ends at once by an error of its own, and no host is taken for down."""
+    sandbox.faults.add(Fault(TIME, "delay", seconds=20))
+    client, door = HttpClient(timeout=60), OpenDoor()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.get, Request(f"{sandbox.url}{TIME}"), door)
+        while not client._wires._open:
+            time.sleep(0.01)
+        client.close()
+
+        assert isinstance(waiting.exception(timeout=10), Closed)
+    assert door.seen == ["enter"]
+
+
+def test_a_closed_client_says_so(sandbox, client) -> None:
+    """A request or a wait after the end is refused by our own error."""
+    client.close()
+
+    with pytest.raises(Closed, match="closed"):
+        client.get(Request(f"{sandbox.url}{TIME}"), OpenDoor())
+    with pytest.raises(Closed):
+        client.pause(60)
+
+
+def test_a_login_is_sent_and_not_shown(caplog) -> None:
+    """It travels in a header; logs, ours and the library's, and errors have the address alone."""
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run():
+            connection, _ = server.accept()
+            with connection:
+                heard.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=run, daemon=True).start()
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        client = HttpClient(timeout=5)
+        with caplog.at_level(logging.DEBUG), pytest.raises(Broken) as caught:
+            client.get(Request(f"http://bob:s3cret@{place}/a?b=c"), OpenDoor())
+        client.close()
+
+    assert b64encode(b"bob:s3cret") in heard[0]
+    assert heard[0].startswith(b"GET /a?b=c HTTP/1.1")
+    assert f"http://{place}/a: HTTP 400" in str(caught.value)
+    assert f"http://{place}/a b=c" in caplog.text
+    assert "s3cret" not in caplog.text + str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "file:///etc/passwd"])

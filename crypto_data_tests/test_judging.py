@@ -4,7 +4,7 @@ import pytest
 from dagster._core.execution.api import create_execution_plan
 
 from crypto_data.orchestration.assembly import build_definitions
-from crypto_data.orchestration.checks import Check, check_keys
+from crypto_data.orchestration.checks import OF_FETCHED, check_keys
 from crypto_data.orchestration.instance import open_instance, prepare_home
 from crypto_data.orchestration.names import asset_keys
 
@@ -43,5 +43,5 @@ def test_a_check_executed_by_hand_judges_at_once(desk, judged) -> None:
 
         found = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
         kept = [instance.get_latest_asset_check_evaluation_record(key) for key in keys]
-    assert found == {str(check): True for check in Check}
+    assert found == {str(check): True for check in OF_FETCHED}
     assert None not in kept

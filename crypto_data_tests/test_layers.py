@@ -11,10 +11,34 @@ PACKAGE = "crypto_data"
 # From the bottom up. Modules of one group may import each other; those of two groups of one layer
 # may not.
 LAYERS = [
-    [{"errors", "intervals", "series", "schema"}],
-    [{"catalog.*", "partitions", "coverage", "validation", "harvest", "selection", "patience"}],
+    [{"errors", "intervals", "series", "schema", "exchanges", "naming", "addresses"}],
+    [
+        {
+            "catalog.*",
+            "partitions",
+            "coverage",
+            "validation",
+            "harvest",
+            "selection",
+            "patience",
+            "making",
+            "making.bars",
+            "making.days",
+        }
+    ],
     [{"sources.*"}, {"lake.*"}, {"alerts.*"}, {"sandbox.*"}],
-    [{"ingest", "reports"}, {"planning"}, {"mending"}, {"watching", "troubles", "health"}],
+    [
+        {"ingest", "reports", "endings"},
+        {"making.chain"},
+        {"comparing"},
+        {"planning", "costs"},
+        {"mending", "making.due"},
+        {"watching", "troubles", "health"},
+        {"universe", "listings", "delisting"},
+        {"diagnosis"},
+    ],
+    [{"exporting.*"}],
+    [{"api.*"}],
     [{"orchestration.*"}],
     [{"cli.*"}],  # commands record what they do in Dagster, so they stand above it
     [{"definitions"}, {""}],
@@ -119,6 +143,37 @@ def test_a_module_imports_from_below(name) -> None:
 def test_the_guard_catches_a_planted_import(name, text, faulty) -> None:
     """An import upwards or across is seen at the top of a module and inside a function."""
     assert bool(faults_of(name, ast.parse(text))) is faulty
+
+
+def circle_of(name, imports) -> list[str]:
+    """Return the modules that a module imports and that import it again, at once or by others."""
+    return [one for one in sorted(imports[name]) if name in reached_from(one, imports)]
+
+
+def reached_from(name, imports) -> set[str]:
+    found: set[str] = set()
+    coming = [name]
+    while coming:
+        one = coming.pop()
+        coming += imports[one] - found
+        found |= imports[one]
+    return found
+
+
+def test_no_modules_import_each_other() -> None:
+    """Within a group too each module can be read without those that use it."""
+    imports = {name: own_imports(tree_of(name)) for name in MODULES}
+
+    circles = {name: found for name in MODULES if (found := circle_of(name, imports))}
+
+    assert circles == {}
+
+
+def test_the_guard_catches_a_planted_circle() -> None:
+    """One over three modules is seen from each of them, and from no other."""
+    imports = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}
+
+    assert [name for name in imports if circle_of(name, imports)] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

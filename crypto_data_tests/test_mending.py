@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from crypto_data.catalog.configuration import parse_catalog
+from crypto_data.lake.census_tables import RUNS
 from crypto_data.mending import (
     FILES_A_ROLL,
     SERIES_DAYS_A_RUN,
@@ -50,17 +51,7 @@ def runs_of(*rows):
         }
         for series, first, days, state, attempts, asked_ms in rows
     ]
-    schema = pa.schema(
-        [
-            *((name, pa.string()) for name in ("exchange", "market", "symbol", "interval")),
-            ("first_day", pa.date32()),
-            ("days", pa.int64()),
-            ("state", pa.string()),
-            ("attempts", pa.int64()),
-            ("last_attempt", pa.timestamp("us", "UTC")),
-        ]
-    )
-    return pa.Table.from_pylist(entries, schema)
+    return pa.Table.from_pylist(entries, RUNS)
 
 
 def gap(series=BTC, *, first=date(2024, 3, 1), days=1, state="partial", attempts=1, asked_ms=1):
@@ -104,6 +95,26 @@ def test_provisional_days_are_found() -> None:
     assert provisional_days(runs, catalog_of()) == [
         Stretch(BTC, date(2024, 3, 1), date(2024, 3, 3))
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "explained", "asked_ms", "waits", "due"),
+    [
+        pytest.param("vision+ccxt:okx", False, 1, False, True, id="stands-in"),
+        pytest.param("ccxt:okx", False, NOW_MS - 60_000, False, False, id="asked-a-moment-ago"),
+        pytest.param("ccxt:okx", True, 1, False, False, id="nobody-better-has-them"),
+        pytest.param("rest", False, 1, True, False, id="waits-for-the-archive"),
+    ],
+)
+def test_days_stood_in_for_are_asked_for_again(source, explained, asked_ms, waits, due) -> None:
+    """With the patience of gaps, until better sources have settled them; the archive has no say."""
+    runs = runs_of(gap(state="provisional", asked_ms=asked_ms))
+    for name, value in (("source", source), ("explained", explained)):
+        place = RUNS.get_field_index(name)
+        runs = runs.set_column(place, RUNS.field(name), pa.array([value]))
+
+    assert bool(provisional_days(runs, catalog_of())) is waits
+    assert bool(due_gaps(runs, catalog_of(), NOW_MS)) is due
 
 
 def test_near_gaps_of_many_series_share_a_run_newest_first() -> None:

@@ -68,12 +68,14 @@ def test_a_source_that_left_the_configuration_stands_last() -> None:
 
 
 def test_a_doubtful_offer_stands_behind_every_firm_one() -> None:
-    """A doubtful row is kept only where nothing better is known."""
-    came = [Offer("vision", 3, fetched({0: 1, 1: 1})), offer("rest", {1: 2})]
+    """A doubtful row is kept only where nothing better is known; another exchange is no better."""
+    came = [Offer("vision", 3, fetched({0: 1, 1: 1, 2: 1})), offer("rest", {1: 2})]
+    at_hand = stored(("rest", {0: 9}), ("ccxt:kraken", {2: 9}))
 
-    assert content(merge(stored(("ccxt:kraken", {0: 9})), came, RANKING, [])) == {
-        0: ("ccxt:kraken", 9.0),
+    assert content(merge(at_hand, came, RANKING, [])) == {
+        0: ("rest", 9.0),
         1: ("rest", 2.0),
+        2: ("vision", 1.0),
     }
 
 

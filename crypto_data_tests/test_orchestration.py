@@ -18,6 +18,7 @@ from crypto_data.orchestration.assembly import build_definitions
 from crypto_data.orchestration.backfill import RANGE_END, RANGE_START, run_backfill
 from crypto_data.orchestration.instance import WORKER_TAG, open_instance, worker_tag
 from crypto_data.orchestration.names import AIM_TAG
+from crypto_data.orchestration.runs import note_failed_runs
 from crypto_data.partitions import ONE_DAY
 from crypto_data.planning import RunPlan
 from crypto_data.sandbox.faults import Fault
@@ -265,6 +266,21 @@ def test_the_runs_of_one_call_count_once(desk, instance) -> None:
 
     assert len(result.failed_runs) == 2
     assert read_history(desk.lake.root).feeds["binance_spot"].errors_in_a_row == 1
+
+
+def test_a_feed_whose_steps_all_succeeded_did_not_fail(desk, instance) -> None:
+    """Two feeds share a run; the one that fell short fails, the other one does not."""
+    desk.configure({"end": "2024-01-20"}, {"market": "um", "end": "2024-01-20"})
+    desk.sandbox.faults.add(Fault("*/spot/*BTCUSDT-1h-2024-01-11.zip", "corrupt"))
+    desk.sandbox.faults.add(Fault("/api/v3/klines", "code0"))
+
+    result = backfill(desk, instance, RunPlan(FIRST, END, tuple(desk.catalog().all_series())))
+    note_failed_runs(instance, desk.catalog(), 1)
+
+    feeds = read_history(desk.lake.root).feeds
+    assert len(result.failed_runs) == 1
+    assert feeds["binance_spot"].errors_in_a_row == 1
+    assert feeds["binance_um"].errors_in_a_row == 0
 
 
 def test_runs_of_killed_commands_are_ended(home) -> None:

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from crypto_data.catalog.configuration import Catalog, Feed
+from crypto_data.costs import estimate
 from crypto_data.errors import UsageError
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval
 from crypto_data.lake.feeds import wanted_series
@@ -15,7 +16,6 @@ from crypto_data.planning import (
     Need,
     RunPlan,
     choose_series,
-    estimate,
     find_needs,
     plan_runs,
 )
@@ -73,9 +73,9 @@ def test_a_selection_chooses_series(catalog, selection, count) -> None:
     [
         pytest.param(Selection(symbols=("BTCUSDC",)), "did you mean BTCUSDT?", id="near"),
         pytest.param(Selection(symbols=("ethusdt",)), "did you mean ETHUSDT?", id="small-letters"),
-        pytest.param(Selection(symbols=("X",)), "configured: BTCUSDT, ETHUSDT", id="far"),
-        pytest.param(Selection(markets=("cm",)), "configured: spot, um", id="market"),
-        pytest.param(Selection(exchanges=("okx",)), "configured: binance", id="exchange"),
+        pytest.param(Selection(symbols=("X",)), "there is BTCUSDT, ETHUSDT", id="far"),
+        pytest.param(Selection(markets=("cm",)), "there is spot, um", id="market"),
+        pytest.param(Selection(exchanges=("okx",)), "there is binance", id="exchange"),
         pytest.param(Selection(intervals=("2m",)), "'2m' is no interval", id="no-interval"),
         pytest.param(Selection(intervals=("1d",)), "'1d' is not configured", id="interval"),
         pytest.param(

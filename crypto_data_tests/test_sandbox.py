@@ -2,18 +2,21 @@
 
 import hashlib
 import io
+import json
 import signal
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from crypto_data.catalog.configuration import parse_catalog
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval, TimeRange
 from crypto_data.sandbox.faults import Fault, faults_from_json
 from crypto_data.sandbox.recordings import recordings
@@ -21,6 +24,7 @@ from crypto_data.sandbox.server import Sandbox, sandbox_config
 from crypto_data.sandbox.symbols import Symbol, instant
 from crypto_data.sandbox.web import http_date
 from crypto_data.series import Market, Series
+from demo import __main__ as demo
 
 NOW = instant("2026-06-01T12:00")
 SPOT = "/data/spot/daily/klines/{0}/{1}/{0}-{1}-{2}.zip"
@@ -599,8 +603,24 @@ def test_the_configuration_points_at_the_sandbox() -> None:
     """`sandbox_config` names the same root for every source."""
     text = sandbox_config("http://127.0.0.1:1", "./lake", "  - exchange: binance\n")
 
-    assert text.count("http://127.0.0.1:1") == 5
+    assert text.count("http://127.0.0.1:1") == 7
+    assert 'okx: "http://127.0.0.1:1/okx", kraken: "http://127.0.0.1:1/kraken"' in text
     assert "feeds:\n  - exchange: binance\n" in text
+
+
+def test_the_demo_is_written_for_the_sandbox() -> None:
+    """The demo's feeds are a good configuration, and its faults are known ones."""
+    text = sandbox_config("http://127.0.0.1:1", "./lake", demo.FEEDS)
+    today = datetime.now(UTC).date()
+
+    catalog = parse_catalog(text, path=Path("demo.yaml"), environ={}, today=today)
+
+    assert {feed.sources for feed in catalog.feeds} == {
+        ("vision", "rest"),
+        ("vision", "rest", "ccxt:okx"),
+        ("ccxt:kraken",),
+    }
+    assert len(faults_from_json(json.dumps(list(demo.FAULTS.values())))) == len(demo.FAULTS)
 
 
 def test_nothing_is_served_after_the_end() -> None:

@@ -165,6 +165,18 @@ def test_a_worse_source_never_overwrites_a_better_one(tmp_path) -> None:
     assert closes(lake) == [1.0] * 20 + [2.0] * 4
 
 
+def test_what_is_all_of_a_day_takes_the_place_of_all(tmp_path) -> None:
+    """A bar that can no longer be made goes, the old file is kept; the next day stays."""
+    lake = Lake(tmp_path)
+    lake.commit(SERIES, "2024", harvest(whole(), whole(day=TUESDAY), days=(MONDAY, TUESDAY)))
+
+    commit = lake.commit(SERIES, "2024", harvest(("vision", hours(1, 2), 1.0), is_all=True))
+
+    assert (len(closes(lake)), len(closes(lake, TUESDAY))) == (2, 24)
+    [correction] = commit.corrections
+    assert (correction.day, (tmp_path / correction.superseded).exists()) == (MONDAY, True)
+
+
 def test_doubtful_rows_give_way_at_the_next_commit(tmp_path) -> None:
     """Rows of an archive in doubt are replaced by a worse source's, and the doubt ends."""
     lake = Lake(tmp_path)
@@ -476,6 +488,8 @@ MIXED = [
     Series("binance", Market.SPOT, "币安人生USDT", Interval.HOUR_1),
     Series("binance", Market.UM, "1000PEPEUSDT", Interval.HOUR_1),
     Series("binance", Market.CM, "BTCUSD_PERP", Interval.HOUR_1),
+    Series("kraken", Market.SPOT, "BTC/USD", Interval.HOUR_1),
+    Series("okx", Market.UM, "BTC/USDT:USDT", Interval.HOUR_1),
 ]
 
 
@@ -523,12 +537,13 @@ GLOBS = {
 
 @pytest.mark.parametrize("engine", GLOBS)
 def test_one_glob_reads_all_markets(tmp_path, engine) -> None:
-    """Spot, USDT and coin margined, a Chinese symbol and a file without rows: one statement."""
+    """Every market, Chinese symbols and ccxt's, a file without rows: one statement."""
     mixed_lake(tmp_path)
 
     assert sorted(GLOBS[engine](tmp_path)) == sorted(
         (str(one.market), one.symbol, "1h", 24) for one in MIXED
     )
+    assert {part.series for part in find_parts(tmp_path)} == set(MIXED)
 
 
 def test_reading_a_range_crosses_files(tmp_path) -> None:

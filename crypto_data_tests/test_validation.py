@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_data.intervals import HOUR_MS, MINUTE_MS, Interval, TimeRange
-from crypto_data.schema import FETCHED
+from crypto_data.schema import FETCHED, PRICES
 from crypto_data.validation import RULES, cut, validate
 
 OPEN = datetime(2024, 3, 4, tzinfo=UTC)
@@ -70,6 +70,11 @@ NULLABLE = ("quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "contr
         pytest.param({"high": 10.5}, "high_is_highest", id="high-below-close"),
         pytest.param({"high": 9.5, "low": 9.0}, "high_is_highest", id="high-below-open"),
         pytest.param({"low": 10.5}, "low_is_lowest", id="low-above-open"),
+        pytest.param({"low": 0.0}, "prices_are_positive", id="low-zero"),
+        *[
+            pytest.param(dict.fromkeys(PRICES, price), "prices_are_positive", id=f"all-{price}")
+            for price in (0.0, -1.0)
+        ],
         pytest.param({"high": 8.0}, "high_is_highest", id="high-below-low"),
         pytest.param({"open_time": None}, "times_are_known", id="open-time-null"),
         pytest.param({"close_time": None}, "times_are_known", id="close-time-null"),
@@ -204,7 +209,6 @@ def test_rows_come_back_sorted() -> None:
 @pytest.mark.parametrize(
     ("rows", "kept"),
     [
-        pytest.param([GOOD, GOOD], GOOD, id="identical"),
         pytest.param(
             [at(0, trade_count=3), at(0, trade_count=9), at(0, trade_count=5)],
             at(0, trade_count=9),
@@ -212,6 +216,12 @@ def test_rows_come_back_sorted() -> None:
         ),
         pytest.param([at(0, trade_count=None), GOOD], GOOD, id="known-count-wins"),
         pytest.param([at(0, trade_count=99, high=0.0), GOOD], GOOD, id="a-bad-row-never-wins"),
+        pytest.param([at(0, close=10.0), GOOD], GOOD, id="the-later-wins"),
+        pytest.param(
+            [at(0, trade_count=None, close=10.0), at(0, trade_count=None)],
+            at(0, trade_count=None),
+            id="the-later-wins-where-trades-are-unknown",
+        ),
     ],
 )
 def test_of_doubles_one_row_stays(rows, kept) -> None:
@@ -223,6 +233,15 @@ def test_of_doubles_one_row_stays(rows, kept) -> None:
     assert set(verdict.counts) <= {"open_time_is_unique", "high_is_highest"}
 
 
+@pytest.mark.parametrize("change", [{}, dict.fromkeys([*NULLABLE, "trade_count"])])
+def test_the_same_row_twice_is_one_row(change) -> None:
+    """Pages overlap: what says the same is set aside nowhere and counted nowhere."""
+    verdict = judge(at(0, **change), at(1), at(0, **change))
+
+    assert verdict.good.to_pylist() == [at(0, **change), at(1)]
+    assert (verdict.bad, verdict.counts) == (None, {})
+
+
 defects = st.sampled_from(
     [{}, {}, {}, {"open": math.nan}, {"high": 0.0}, {"volume": -1.0}, {"open_time": None}]
 )
@@ -231,7 +250,10 @@ defects = st.sampled_from(
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9), defects), max_size=12))
 def test_nothing_is_lost(rows) -> None:
     """Good and bad rows together are the rows that came; counts add up; good ones are unique."""
-    given_rows = [at(minute, trade_count=trades) | defect for minute, trades, defect in rows]
+    given_rows = [
+        at(minute, trade_count=trades, taker_buy_volume=float(place)) | defect
+        for place, (minute, trades, defect) in enumerate(rows)
+    ]
 
     verdict = judge(*given_rows)
 
@@ -261,6 +283,7 @@ def test_every_rule_has_a_name_a_person_can_read() -> None:
         "volume_is_finite",
         "high_is_highest",
         "low_is_lowest",
+        "prices_are_positive",
         "volume_is_not_negative",
         "close_time_follows_open_time",
     ]

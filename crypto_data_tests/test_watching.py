@@ -343,6 +343,19 @@ def test_another_lake_s_host_is_not_ours(scene) -> None:
     assert one(scene, closings={"rest-spot 127.0.0.1:8900": closing}) is None
 
 
+def test_an_exchange_behind_ccxt_is_told_of_where_a_feed_asks_it(scene) -> None:
+    """It goes by its name, or by the address that the configuration gives it."""
+    closing = Closing(NOW_MS + HOUR_MS, Reason.BLOCKED, "HTTP 451")
+    feeds = tuple(
+        feed.model_copy(update={"sources": (*feed.sources, "ccxt:okx")})
+        for feed in scene.catalog.feeds
+    )
+    catalog = scene.catalog.model_copy(update={"feeds": feeds})
+
+    assert one(scene, catalog=catalog, closings={"ccxt:okx okx": closing}) is not None
+    assert one(scene, catalog=catalog, closings={"ccxt:kraken kraken": closing}) is None
+
+
 def test_until_when_is_said_by_the_exchange_s_clock(scene) -> None:
     """A machine whose clock is a day behind says the time that a person's watch shows."""
     behind_ms = NOW_MS - DAY_MS
