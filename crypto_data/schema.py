@@ -12,8 +12,6 @@ TIME = pa.timestamp("us", tz="UTC")
 SOURCE = pa.dictionary(pa.int8(), pa.string())
 
 PRICES = ("open", "high", "low", "close")
-# Traded quantities: `volume` in base, `quote_volume` in quote.
-VOLUMES = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
 
 # A kline as the lake stores it, sorted by open_time. `contract_volume` is null outside `cm`: every
 # file has the same columns, so one glob over all markets reads in every engine.

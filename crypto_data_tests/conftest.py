@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 
@@ -251,3 +252,22 @@ def desk(tmp_path, sandbox, new_desk):
     """Return a folder to run commands in, with a healthy exchange."""
     del sandbox
     return new_desk(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def running(request):
+    """Return a stand-in exchange at the module's `NOW`, with its `WEIGHTS`, and a client of it."""
+    weights = getattr(request.module, "WEIGHTS", None)
+    with (
+        Sandbox(now_ms=request.module.NOW, weights=weights) as sandbox,
+        httpx.Client(base_url=sandbox.url) as client,
+    ):
+        yield sandbox, client
+
+
+@pytest.fixture
+def healed(running, request):
+    """Take faults and the clock back after each test of a module that shares an exchange."""
+    yield
+    running[0].faults.clear()
+    running[0].set_clock(request.module.NOW)

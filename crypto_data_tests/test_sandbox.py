@@ -27,23 +27,11 @@ from crypto_data.series import Market, Series
 from demo import __main__ as demo
 
 NOW = instant("2026-06-01T12:00")
+pytestmark = pytest.mark.usefixtures("healed")
 SPOT = "/data/spot/daily/klines/{0}/{1}/{0}-{1}-{2}.zip"
 UM = "/data/futures/um/daily/klines/{0}/{1}/{0}-{1}-{2}.zip"
 CM = "/data/futures/cm/daily/klines/{0}/{1}/{0}-{1}-{2}.zip"
 S3 = "{http://s3.amazonaws.com/doc/2006-03-01/}"
-
-
-@pytest.fixture(scope="module")
-def running():
-    with Sandbox(now_ms=NOW) as sandbox, httpx.Client(base_url=sandbox.url) as client:
-        yield sandbox, client
-
-
-@pytest.fixture(autouse=True)
-def _healed(running):
-    yield
-    running[0].faults.clear()
-    running[0].set_clock(NOW)
 
 
 @pytest.fixture

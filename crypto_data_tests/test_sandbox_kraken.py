@@ -2,34 +2,20 @@
 
 from importlib import import_module
 
-import httpx
 import pytest
 
 from crypto_data.errors import UsageError
 from crypto_data.intervals import DAY_MS, HOUR_MS, MINUTE_MS, TimeRange
 from crypto_data.sandbox.faults import Fault
-from crypto_data.sandbox.server import Sandbox
 from crypto_data.sandbox.symbols import instant
 from crypto_data.series import Series
 from crypto_data_tests.conftest import ccxt_client, ohlcv_of
 
 NOW = instant("2026-06-01T12:00:30")
+pytestmark = pytest.mark.usefixtures("healed")
 JAN = instant("2024-01-01")
 OHLC = "/kraken/0/public/OHLC"
 SYMBOLS = {"okx": "BTC/USDT", "kraken": "BTC/USD"}
-
-
-@pytest.fixture(scope="module")
-def running():
-    with Sandbox(now_ms=NOW) as sandbox, httpx.Client(base_url=sandbox.url) as client:
-        yield sandbox, client
-
-
-@pytest.fixture(autouse=True)
-def _healed(running):
-    yield
-    running[0].faults.clear()
-    running[0].set_clock(NOW)
 
 
 @pytest.fixture

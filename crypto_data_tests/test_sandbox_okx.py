@@ -1,6 +1,5 @@
 """The stand-in exchange as OKX: what ccxt's own class reads from it, and how OKX pages."""
 
-import httpx
 import pytest
 
 from crypto_data.intervals import DAY_MS, HOUR_MS, MINUTE_MS, Interval, TimeRange
@@ -11,22 +10,10 @@ from crypto_data.series import Series
 from crypto_data_tests.conftest import ccxt_client, ohlcv_of
 
 NOW = instant("2026-06-01T12:00:30")
+pytestmark = pytest.mark.usefixtures("healed")
 JAN = instant("2024-01-01")
 CANDLES = "/okx/api/v5/market/candles"
 HISTORY = "/okx/api/v5/market/history-candles"
-
-
-@pytest.fixture(scope="module")
-def running():
-    with Sandbox(now_ms=NOW) as sandbox, httpx.Client(base_url=sandbox.url) as client:
-        yield sandbox, client
-
-
-@pytest.fixture(autouse=True)
-def _healed(running):
-    yield
-    running[0].faults.clear()
-    running[0].set_clock(NOW)
 
 
 @pytest.fixture

@@ -15,24 +15,10 @@ from crypto_data.sandbox.symbols import instant
 from crypto_data.series import Market
 
 NOW = instant("2026-06-01T12:00:30")
+WEIGHTS = dict.fromkeys(Market, 10**6)
+pytestmark = pytest.mark.usefixtures("healed")
 JAN = instant("2024-01-01")
 ROOT = {Market.SPOT: "/api/v3", Market.UM: "/fapi/v1", Market.CM: "/dapi/v1"}
-
-
-@pytest.fixture(scope="module")
-def running():
-    with (
-        Sandbox(now_ms=NOW, weights=dict.fromkeys(Market, 10**6)) as sandbox,
-        httpx.Client(base_url=sandbox.url) as client,
-    ):
-        yield sandbox, client
-
-
-@pytest.fixture(autouse=True)
-def _healed(running):
-    yield
-    running[0].faults.clear()
-    running[0].set_clock(NOW)
 
 
 @pytest.fixture

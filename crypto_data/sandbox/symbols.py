@@ -12,7 +12,6 @@ from crypto_data.intervals import MINUTE_MS, TimeRange
 from crypto_data.series import Market
 
 FOREVER_MS = 2**53
-CROWD = 1000
 
 
 def instant(text: str) -> int:
