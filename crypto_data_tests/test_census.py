@@ -563,3 +563,19 @@ def test_the_tables_say_what_coverage_says_of_each_day(history) -> None:
 
     assert list(found.items()) == list(states.items())
     assert census.gaps == gaps
+
+
+def test_days_read_long_before_the_feed_make_no_gaps_between(tmp_path) -> None:
+    """Days that nobody wants count only where they are known; those of the feed always do."""
+    series = Series("binance", Market.SPOT, "ABC", Interval.HOUR_1)
+    wanted = Wanted(date(2024, 1, 10), date(2024, 1, 12), "vision")
+    write_wishes(tmp_path, Wishes({series: wanted}))
+    put(tmp_path, series, {date(2010, 1, 5): DayFacts(unlisted_rows=24, attempts=1, asked_ms=1)})
+
+    census = census_of(tmp_path, series, day_start_ms(date(2024, 2, 1)))
+
+    assert [(run.first_day, run.days, run.state) for run in census.runs] == [
+        (date(2010, 1, 5), 1, "unlisted"),
+        (date(2024, 1, 10), 2, "missing"),
+    ]
+    assert sum(gap.missing_rows for gap in census.gaps) == 48
