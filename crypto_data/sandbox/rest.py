@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from crypto_data.intervals import DAY_MS, HOUR_MS, Interval, TimeRange
-from crypto_data.sandbox.bars import Bars, join
+from crypto_data.sandbox.bars import Bars, Column, join
 from crypto_data.sandbox.damage import damaged_columns, damaged_rows
-from crypto_data.sandbox.exchange import Exchange
+from crypto_data.sandbox.exchange import Exchange, Memory
 from crypto_data.sandbox.faults import LIST_ACTIONS, ROW_ACTIONS, FaultList
 from crypto_data.sandbox.kline_text import Unit, json_rows, text_columns
 from crypto_data.sandbox.symbols import Symbol
@@ -24,6 +24,8 @@ CM_WINDOW_MS = 200 * DAY_MS
 # Recorded exchangeInfo answers were 37 and 22 hours old: their clock must not be trusted.
 STALE_MS = 37 * HOUR_MS
 _MICROSECONDS = 10**14
+# A year of minutes is 88 MB of text.
+_PAGE_BYTES = 128 * 2**20
 _DELIVERY_MS = 4133404800000
 _KNOWN = {"symbol", "interval", "startTime", "endTime", "limit", "timeZone"}
 _INTERVALS = {interval.rest_name: interval for interval in Interval}
@@ -58,6 +60,7 @@ class Rest:
         self._exchange = exchange
         self._faults = faults
         self._meters = meters(weights)
+        self._pages: Memory[bytes] = Memory(_PAGE_BYTES, len)
 
     def serve(self, call: Call, market: Market, now_ms: int) -> Answer:
         """Return the answer, with the used weight in its headers."""
@@ -87,13 +90,19 @@ class Rest:
     def _klines(self, call: Call, market: Market, now_ms: int) -> bytes:
         request = read_request(call.values, market, self._exchange)
         bars = self._window(request, now_ms)
-        faults = self._faults.take(ROW_ACTIONS, call.path, query=call.query)
-        bars = damaged_rows(bars, faults)
         asked = call.headers.get("x-mbx-time-unit", "").upper()
         is_micro = market is Market.SPOT and asked == "MICROSECOND"
         unit = Unit.MICROSECOND if is_micro else Unit.MILLISECOND
-        columns = damaged_columns(text_columns(bars, request.symbol, unit), faults)
-        return json_rows(columns)
+        faults = self._faults.take(ROW_ACTIONS, call.path, query=call.query)
+        is_final = bars.shape[1] and bars[Column.CLOSE_TIME, -1] < now_ms
+        if faults or not is_final or request.interval is Interval.SECOND_1:
+            bars = damaged_rows(bars, faults)
+            return json_rows(damaged_columns(text_columns(bars, request.symbol, unit), faults))
+        # Bars that are closed never change: first and last of them say what the page is. But for
+        # seconds, whose prices hang together with those of the window they are made for.
+        opens = bars[Column.OPEN_TIME]
+        page = (market, request.symbol.name, request.interval, unit, int(opens[0]), int(opens[-1]))
+        return self._pages.get(page, lambda: json_rows(text_columns(bars, request.symbol, unit)))
 
     def _window(self, request: KlinesRequest, now_ms: int) -> Bars:
         """Return the bars a request gets: oldest first, but `cm` and open starts the newest."""
@@ -117,14 +126,18 @@ class Rest:
 
     def _oldest(self, request: KlinesRequest, window: TimeRange, now_ms: int) -> Bars:
         blocks, count, cursor = [], 0, window.start_ms
-        # A page, but a month at least, to cross dead stretches in few steps.
-        step_ms = max(request.limit * request.interval.length_ms, Interval.MONTH_1.length_ms)
+        month_ms = Interval.MONTH_1.length_ms
+        step_ms = request.limit * request.interval.length_ms
+        if request.interval is Interval.SECOND_1:
+            step_ms = max(step_ms, month_ms)
         while count < request.limit and cursor < window.end_ms:
             span = TimeRange(cursor, min(cursor + step_ms, window.end_ms))
             bars = self._exchange.bars_at(request.symbol, request.interval, span, now_ms)
             blocks.append(bars)
             count += blocks[-1].shape[1]
             cursor = span.end_ms
+            # From here on a month at least, to cross dead stretches in few steps.
+            step_ms = max(step_ms, month_ms)
         return join(blocks)[:, : request.limit]
 
     def _exchange_info(self, call: Call, market: Market, now_ms: int) -> bytes:

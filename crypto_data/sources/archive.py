@@ -1,10 +1,13 @@
 """The archive's files over HTTP: a zip with its CHECKSUM, and when a series begins there.
 
-One file at a time. Which files are wanted, and how far they are trusted, belongs to
-`sources.vision`; what is inside one belongs to `sources.archive_file`.
+Which files are wanted, and how far they are trusted, belongs to `sources.vision`; what is inside
+one belongs to `sources.archive_file`.
 """
 
 import threading
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
@@ -54,6 +57,14 @@ class FetchedFile:
     outside: Any  # a `FETCHED` table with a column `rule`, None if there are none
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A file that is being fetched by a thread of its own, and the door that counts its cost."""
+
+    door: GateDoor
+    fetched: Future[FetchedFile]
+
+
 class Archive:
     """The archive's files and their list; safe to use from several threads.
 
@@ -68,6 +79,8 @@ class Archive:
         self._gate = gate
         self._root = address.url.rstrip("/")
         self._parsing = threading.Semaphore(PARSED_AT_ONCE)
+        # One connection is left for months and lists; further threads would stand in a queue.
+        self._ahead = max(1, client.concurrency - 1)
         self.listing = Listing(client, gate, address.listing)
         self.host = f"vision {place_of(address.url)}"
 
@@ -95,6 +108,30 @@ class Archive:
         except Broken:
             # The pair may have been replaced between the two requests.
             return self._fetch_once(file, door)
+
+    def fetch_ahead(
+        self, files: Iterable[ArchiveFile], door: GateDoor
+    ) -> Generator[Fetch, None, None]:
+        """Yield the fetches of some files in their order, further ones being under way.
+
+        None but the first is begun before the caller asks for the second: a host that refuses gets
+        one request. When the caller ends early no other is begun, and what those under way cost is
+        charged to `door`.
+        """
+        under_way: deque[Fetch] = deque()
+        with ThreadPoolExecutor(self._ahead, thread_name_prefix="archive") as threads:
+            try:
+                for number, file in enumerate(files):
+                    own = self._gate.door(self.host, source=SOURCE, series=door.series)
+                    under_way.append(Fetch(own, threads.submit(self.fetch, file, own)))
+                    if number == 0 or len(under_way) > self._ahead:
+                        yield under_way.popleft()
+                while under_way:
+                    yield under_way.popleft()
+            finally:
+                wait([fetch.fetched for fetch in under_way if not fetch.fetched.cancel()])
+                for fetch in under_way:
+                    door.charge(fetch.door)
 
     def listed(
         self, series: Series, period: str, door: GateDoor, *, monthly: bool

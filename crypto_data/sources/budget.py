@@ -63,6 +63,7 @@ class Budget:
         self._bucket: SQLiteBucket | None = None
         self._owner = 0
         self._leaked_ms = 0
+        self._booked = (0, 0)  # start of a window, and what this process has spent since
 
     def spend(self, weight: int, *, source: str, series: str) -> None:
         """Return as soon as `weight` fits into the window, and count it.
@@ -93,6 +94,8 @@ class Budget:
         start_ms = now_ms - now_ms % self._window_ms
         if sent_ms < start_ms + min(SETTLING_MS, self._window_ms // 10):
             return
+        if self._booked >= (start_ms, used):
+            return  # the file counts at least what we alone have spent; no need to look
         with self._lock:
             bucket = self._opened()
             with bucket.lock:
@@ -121,11 +124,18 @@ class Budget:
                     self._leaked_ms = now_ms
                 item = RateItem("weight", now_ms, weight=weight)
                 if bucket.put(item):
+                    self._note(weight, now_ms)
                     return 0
                 wait_ms = int(cast(int, bucket.waiting(item)))
                 if wait_ms > self._window_ms + 1:  # the clock was set back since these were booked
                     bucket.flush()
+                    self._booked = (0, 0)
                 return max(1, min(wait_ms, self._window_ms))
+
+    def _note(self, weight: int, now_ms: int) -> None:
+        start_ms = now_ms - now_ms % self._window_ms
+        before = self._booked[1] if self._booked[0] == start_ms else 0
+        self._booked = (start_ms, before + weight)
 
     def _opened(self) -> SQLiteBucket:
         """Return this process's bucket; a connection must not cross a fork."""
@@ -134,6 +144,7 @@ class Budget:
                 self._bucket = self._connect()
             except sqlite3.DatabaseError:  # a damaged file only holds one minute's memory
                 self._path.unlink(missing_ok=True)
+                self._booked = (0, 0)
                 self._bucket = self._connect()
             self._owner = os.getpid()
         return self._bucket

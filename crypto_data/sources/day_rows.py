@@ -32,9 +32,11 @@ class DayRows:
 
     def of(self, days: Collection[date]) -> Any:
         """Return the rows of some days, in their order."""
+        if self.counts.keys() <= set(days):
+            return self.rows
         wanted = [(day - EPOCH).days for day in days]
         mask = np.isin(self.epoch_days, wanted)
-        return self.rows if mask.all() else self.rows.filter(pa.array(mask))
+        return self.rows.filter(pa.array(mask))
 
 
 def by_day(rows: Any) -> DayRows:

@@ -101,8 +101,8 @@ class FailoverChain:
             return []
         tally.tell_holes(wanted)
         rank = self._rank(source.name)
-        for answer in source.fetch(tally.series, wanted):
-            tally.take(answer, rank, doubtful_rank=len(self._sources) + rank)
+        answers = source.fetch(tally.series, wanted)
+        tally.take(answers, rank, doubtful_rank=len(self._sources) + rank)
         return tally.still_wanted(wanted)
 
     def _ask_stand_in(self, source: Source, tally: Tally, wanted: Sequence[TimeRange]) -> None:
@@ -147,8 +147,7 @@ class FailoverChain:
             return None
         days = sorted({day for answer in answers for day in answer.days})
         tally = Tally(series, [day_range(day) for day in days], self._clock_ms())
-        for answer in answers:
-            tally.take(answer, 0, doubtful_rank=len(self._sources))
+        tally.take(answers, 0, doubtful_rank=len(self._sources))
         # A file that lacks what an earlier one had takes nothing away, but it is said.
         tally.tell_holes(tally.still_wanted([day_range(day) for day in days]))
         for day, asked in tally.days.items():

@@ -1,12 +1,13 @@
 """One HTTP client for every source: requests, retries, and which answer is which error.
 
-The only module that imports httpx, so that a drop-in successor replaces it in one line. Who may
-ask which host when belongs to `sources.gate`; what a body means belongs to the sources.
+Over which connections belongs to `sources.connections`; who may ask which host when belongs to
+`sources.gate`; what a body means belongs to the sources.
 """
 
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from crypto_data.addresses import public_url, split_login
 from crypto_data.errors import Broken, RateLimited, SourceError, Unreachable
+from crypto_data.sources.connections import Connections
 from crypto_data.sources.door import Door
 from crypto_data.sources.refusal import refusal_of
 from crypto_data.sources.sent import LOGGER, Sent, log_request, server_ms_of
@@ -36,6 +38,8 @@ MIN_BYTES_PER_SECOND = 2048
 MAX_RETRYING_S = 600.0
 MAX_WAIT_S = 60.0
 HTTP_OK = 200
+# What every request says of us; the host and further headers come to it.
+HEADERS = {"User-Agent": "crypto-data", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 
 
 # Which error an answer is, None for a good one: of status, headers in lower case, and body.
@@ -51,7 +55,7 @@ class Request:
 
     url: str
     params: Mapping[str, str | int] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     max_bytes: int = MAX_BYTES
     judge: Judge | None = None
 
@@ -110,24 +114,15 @@ class HttpClient:
     ) -> None:
         # stamina's own hook prints through structlog, which writes on stdout.
         set_on_retry_hooks([_log_retry])
+        self.concurrency = concurrency
         self._timeout = timeout
         self._retry = retry or Retry()
         self._clock_ms = clock_ms
         self._on_sent = on_sent
         self._wires = Wires(HEAD_TIMEOUTS * timeout)
-        self._httpx = httpx.Client(
-            follow_redirects=False,
-            # A queue for a free connection is our own doing and no fault of the source.
-            timeout=httpx.Timeout(timeout, pool=None),
-            limits=httpx.Limits(
-                max_connections=concurrency,
-                max_keepalive_connections=concurrency,
-                keepalive_expiry=30.0,
-            ),
-            headers={"User-Agent": "crypto-data"},
-            # A proxy of the environment cannot reach this machine's own loopback.
-            mounts={"all://127.0.0.1": None, "all://localhost": None},
-        )
+        # A queue for a free connection is our own doing and no fault of the source.
+        self._extensions = {"timeout": httpx.Timeout(timeout, pool=None).as_dict()}
+        self._transport = Connections(self._wires, concurrency)
 
     def retrying(self, retry: Retry) -> "HttpClient":
         """Return a client with another retry policy and the same connections."""
@@ -141,7 +136,7 @@ class HttpClient:
         Whoever waits for an answer in another thread is woken by `Closed`.
         """
         self._wires.close()
-        self._httpx.close()
+        self._transport.close()
 
     def pause(self, seconds: float) -> None:
         """Wait for so long.
@@ -229,14 +224,16 @@ class HttpClient:
         self._wires.check()
         self._wires.begin()
         try:
-            with self._httpx.stream(
+            call = httpx.Request(
                 "GET",
                 url,
                 params=dict(request.params) or None,
-                headers=dict(request.headers),
-                auth=login,
-                extensions={"trace": self._wires.trace},
-            ) as answer:
+                headers=HEADERS | request.headers,
+                extensions=self._extensions,
+            )
+            if login:
+                next(httpx.BasicAuth(*login).sync_auth_flow(call))
+            with closing(self._transport.handle_request(call)) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 body = self._body(answer, request, asked)
                 return answer.status_code, headers, body

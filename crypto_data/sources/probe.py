@@ -90,8 +90,7 @@ def _probe(
     answers = tuple(source.fetch(series, [day]))
     seconds = time.perf_counter() - started
     fetched = tuple(one for one in sent if one.source == source.name)
-    for answer in answers:
-        tally.take(answer, 0, doubtful_rank=1)
+    tally.take(answers, 0, doubtful_rank=1)
     lifetime = _lifetime(source, series, answers) if tally.still_wanted([day]) else None
     opens_ms = [
         open_ms

@@ -5,8 +5,8 @@ next belongs to `sources.failover`.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -28,11 +28,25 @@ from crypto_data.partitions import (
 from crypto_data.schema import epoch_ms
 from crypto_data.series import Series
 from crypto_data.sources.base import Answer, Outcome, Trust
-from crypto_data.validation import cut, validate
+from crypto_data.validation import Verdict, cut, validate
 
 # A source that can never have the series has nothing to tell.
 _REFUSALS = (Outcome.UNSUPPORTED, Outcome.REJECTED)
 _CUT_SHORT = (Outcome.BLOCKED, Outcome.LIMITED, Outcome.DOWN, Outcome.BEYOND)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An answer with rows, and how they stand against others."""
+
+    answer: Answer
+    rank: int
+
+    def follows(self, other: "_Held") -> bool:
+        """Return whether the rows are alike, and the first one opens after the other's last."""
+        first = self.answer.rows["open_time"][0].value
+        last = other.answer.rows["open_time"][-1].value
+        return self.rank == other.rank and None not in (first, last) and bool(last < first)
 
 
 class Tally:
@@ -62,45 +76,69 @@ class Tally:
         ]
         return min(firsts, default=None)
 
-    def take(self, answer: Answer, rank: int, *, doubtful_rank: int) -> None:
-        """Validate an answer's rows and note how it answered for each of its days."""
-        set_aside = dict(answer.set_aside)
-        if answer.quarantined is not None:
-            self.quarantined.append(answer.quarantined)
-        if answer.rows is not None and answer.rows.num_rows:
-            self._offer(answer, rank if answer.trust is Trust.FIRM else doubtful_rank, set_aside)
-        for position, day in enumerate(day for day in answer.days if day in self.days):
-            # What belongs to the answer as a whole is counted once, with its first day.
-            first = position == 0
-            self._note(day, answer, set_aside if first else {}, answer.attempts if first else 0)
-            self._doubt(day, answer, rank)
+    def take(self, answers: Iterable[Answer], rank: int, *, doubtful_rank: int) -> None:
+        """Validate the rows of some answers and note how they answered for each of their days.
 
-    def _offer(self, answer: Answer, rank: int, set_aside: dict[str, int]) -> None:
-        rows = cut(answer.rows, self._whole_days)
-        if answer.rows["open_time"].null_count:  # in no range, and still to be set aside
-            timeless = answer.rows.filter(pc.is_null(answer.rows["open_time"]))
-            rows = pa.concat_tables([rows, timeless])
+        They are of one source, whose firm rows have `rank`.
+        """
+        held: list[_Held] = []
+        for answer in answers:
+            if answer.quarantined is not None:
+                self.quarantined.append(answer.quarantined)
+            if answer.rows is not None and answer.rows.num_rows:
+                is_firm = answer.trust is Trust.FIRM
+                held.append(_Held(answer, rank if is_firm else doubtful_rank))
+            for position, day in enumerate(day for day in answer.days if day in self.days):
+                # What belongs to the answer as a whole is counted once, with its first day.
+                self._note(day, answer, answer.attempts if position == 0 else 0)
+                if position == 0:
+                    self._set_aside(day, answer.set_aside)
+                self._doubt(day, answer, rank)
+        for run in _in_runs(held):
+            self._judge(run)
+
+    def _judge(self, held: Sequence["_Held"]) -> None:
+        """Validate rows of one rank together, which spares a pass a day; apart if any are bad."""
+        rows = self._cut(pa.concat_tables([one.answer.rows for one in held]))
         verdict = validate(rows, self.series.interval, closed_before_ms=self.now_ms)
-        for rule, count in verdict.counts.items():
-            set_aside[rule] = set_aside.get(rule, 0) + count
+        if len(held) == 1 or verdict.good is rows:
+            self._offer(held[0], verdict)
+            return
+        for one in held:
+            self._judge([one])
+
+    def _cut(self, rows: Any) -> Any:
+        """Return the rows of the days that are asked for."""
+        inside = cut(rows, self._whole_days)
+        if rows["open_time"].null_count:  # in no range, and still to be set aside
+            inside = pa.concat_tables([inside, rows.filter(pc.is_null(rows["open_time"]))])
+        return inside
+
+    def _offer(self, held: "_Held", verdict: Verdict) -> None:
+        answer = held.answer
+        for day in [day for day in answer.days if day in self.days][:1]:
+            self._set_aside(day, verdict.counts)
         if verdict.bad is not None:
             self.quarantined.append(verdict.bad)
             self._spoilt_ms.update(epoch_ms(verdict.bad["open_time"]).drop_null().to_pylist())
         if verdict.good.num_rows:
-            self.offers.append(Offer(answer.source, rank, verdict.good))
+            self.offers.append(Offer(answer.source, held.rank, verdict.good))
             self._held_ms.append(epoch_ms(verdict.good["open_time"]).to_numpy())
             if answer.trust is Trust.FIRM:
                 self._firm_ms.append(self._held_ms[-1])
                 if not is_foreign(answer.source, self.series.exchange):
                     self._own_ms.append(self._held_ms[-1])
 
-    def _note(self, day: date, answer: Answer, set_aside: dict[str, int], requests: int) -> None:
+    def _set_aside(self, day: date, counts: Mapping[str, int]) -> None:
+        asked = self.days[day]
+        for rule, count in counts.items():
+            asked.set_aside[rule] = asked.set_aside.get(rule, 0) + count
+
+    def _note(self, day: date, answer: Answer, requests: int) -> None:
         asked = self.days[day]
         asked.answers.append(SourceAnswer(answer.source, answer.outcome.value, answer.detail))
         asked.requests += requests
         asked.seconds += answer.seconds / len(answer.days)
-        for rule, count in set_aside.items():
-            asked.set_aside[rule] = asked.set_aside.get(rule, 0) + count
         if answer.checksum:
             asked.checksum, asked.etag = answer.checksum, answer.etag
             asked.address = answer.address
@@ -204,3 +242,14 @@ class Tally:
 
 def _concatenate(arrays: list[Any]) -> Any:
     return np.concatenate(arrays) if arrays else ()
+
+
+def _in_runs(held: Iterable[_Held]) -> list[list[_Held]]:
+    """Return the answers in their order, those that follow each other together."""
+    runs: list[list[_Held]] = []
+    for one in held:
+        if runs and one.follows(runs[-1][-1]):
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return runs

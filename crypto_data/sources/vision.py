@@ -4,6 +4,7 @@ Decides which files to fetch and how far to trust them. Fetching one belongs to 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 
@@ -35,7 +36,7 @@ Dailies = dict[str, PublishedFile] | None
 class VisionSource:
     """The archive as a source of klines.
 
-    Safe to use from several threads; the requests of one fetch run one after another.
+    Safe to use from several threads; daily archives of one fetch come side by side.
 
     Args:
         client: Sends the requests.
@@ -232,16 +233,16 @@ class VisionSource:
         if absent:
             detail = f"no {files[absent[0]].stem}.zip in the listing{_and_more(absent)}"
             yield visit.answer(absent, Outcome.ABSENT, detail)
-        for day, file in files.items():
-            if day in absent:
-                continue
-            try:
-                fetched = self.archive.fetch(file, visit.files)
-            except (Absent, Broken) as error:
-                address = self.archive.url(file)
-                yield visit.answer([day], outcome_of(error), error.detail, address=address)
-            else:
-                yield visit.daily(fetched, day)
+        wanted = {day: file for day, file in files.items() if day not in absent}
+        with closing(self.archive.fetch_ahead(wanted.values(), visit.files)) as fetches:
+            for (day, file), fetch in zip(wanted.items(), fetches, strict=True):
+                try:
+                    fetched = visit.fetched(fetch)
+                except (Absent, Broken) as error:
+                    address = self.archive.url(file)
+                    yield visit.answer([day], outcome_of(error), error.detail, address=address)
+                else:
+                    yield visit.daily(fetched, day)
 
     def _listed(self, visit: Visit, month: ArchiveFile) -> tuple[Dailies, str]:
         """Return the listed dailies of a month, and a note when the listing could not be read."""

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from crypto_data.series import Series
-from crypto_data.sources.archive import Archive, FetchedFile
+from crypto_data.sources.archive import Archive, Fetch, FetchedFile
 from crypto_data.sources.archive_file import SOURCE
 from crypto_data.sources.base import Answer, Outcome, Trust
 from crypto_data.sources.day_rows import OUTSIDE_RULE, without
@@ -24,6 +24,17 @@ class Visit:
         self.left = list(days)
         self.files = archive.door(series)
         self.listing = archive.listing.door(str(series))
+
+    def fetched(self, fetch: Fetch) -> FetchedFile:
+        """Wait for a file; the next answer tells what it cost.
+
+        Raises:
+            SourceError: see `Archive.fetch`.
+        """
+        try:
+            return fetch.fetched.result()
+        finally:
+            self.files.charge(fetch.door)
 
     def aside(self, days: Sequence[date], outcome: Outcome, detail: str, **facts: Any) -> Answer:
         """Return an answer that leaves its days to a further one."""

@@ -1,7 +1,7 @@
 """The connections of one client: how long an answer may take to begin, and their end all at once.
 
-httpx bounds the wait between two bytes only: a server that sends one of its headers' every second
-is waited for as long as it likes. What is asked over the connections belongs to `sources.http`.
+A bound between two bytes alone would wait for a server that sends one of its headers' every second
+for as long as it likes. The connections themselves are those of `sources.connections`.
 """
 
 import contextlib
@@ -9,22 +9,8 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Mapping
-from typing import Any, Protocol
 
 from crypto_data.errors import Closed
-
-
-class Stream(Protocol):
-    """A connection as httpcore's trace hands it over."""
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return what came."""
-        ...
-
-    def get_extra_info(self, info: str) -> Any:
-        """Return the socket, among others."""
-        ...
 
 
 class Wires:
@@ -39,7 +25,7 @@ class Wires:
         self.seconds = seconds
         self._mine = threading.local()  # `ends`: when this thread's request is late
         self._lock = threading.Lock()
-        self._open: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._closed = threading.Event()
 
     def begin(self) -> None:
@@ -77,47 +63,45 @@ class Wires:
         """End all requests that are on their way, and let no other begin."""
         self._closed.set()
         with self._lock:
-            streams = list(self._open)
-        for stream in streams:
-            _shut(stream)
+            connections = list(self._open)
+        for connection in connections:
+            _shut(connection)
 
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Follow a request; httpx calls it with each step, as its extension `trace`.
+    def start(self) -> None:
+        """Let the time of this thread's request count from now on, unless it does already.
 
         Raises:
             Closed: the connections were closed.
         """
-        step = event.partition(".")[2]
-        if step in {"connect_tcp.started", "send_request_headers.started"}:
-            self.check()
-            if self._mine.ends is None:
-                self.extend(self.seconds)
-        elif step in {"connect_tcp.complete", "start_tls.complete"}:
-            self._hold(info["return_value"])
+        self.check()
+        if self._mine.ends is None:
+            self.extend(self.seconds)
 
-    def _hold(self, stream: Stream) -> None:
-        """Let a connection end with the others, and every read of it with its request's time."""
-        read = stream.read
+    def time_left(self, timeout_s: float | None) -> float:
+        """Return how long this thread's request may wait for its next bytes, seconds.
 
-        def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
-            left = self._left()
-            if left <= 0:
-                raise TimeoutError
-            return read(max_bytes, left if timeout is None else min(timeout, left))
+        Raises:
+            TimeoutError: its time is over.
+        """
+        left = self._left()
+        if left <= 0:
+            raise TimeoutError
+        return left if timeout_s is None else min(timeout_s, left)
 
-        stream.read = read_in_time  # type: ignore[method-assign] # a connection like any other
+    def hold(self, connection: socket.socket) -> None:
+        """Let a connection end with the others."""
         with self._lock:
-            self._open.add(stream)
+            self._open.add(connection)
         if self._closed.is_set():
-            _shut(stream)
+            _shut(connection)
 
     def _left(self) -> float:
         ends: float | None = self._mine.ends
         return self.seconds if ends is None else ends - time.monotonic()
 
 
-def _shut(stream: Stream) -> None:
+def _shut(connection: socket.socket) -> None:
     """Wake whoever reads from a connection, which closing alone does not."""
     with contextlib.suppress(OSError):  # it has ended already
         # Not the method of a TLS socket: that one forgets its state under the reader's hands.
-        socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
