@@ -1,17 +1,15 @@
-"""Which symbols the patterns of a configuration mean, and when the exchanges are asked for them.
+"""When the exchanges are asked for the symbols that patterns of a configuration may mean.
 
-The configuration that commands, runs and Python use comes from here. Its text belongs to
-`catalog.configuration`, the lake's copy of the exchanges' lists to `lake.universe`, asking to
-`sources.directory`.
+What the patterns mean by what is known belongs to `resolving`, the lake's copy of the exchanges'
+lists to `lake.universe`, asking to `sources.directory`.
 """
 
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 
-from crypto_data.catalog.configuration import Catalog, load_catalog
+from crypto_data.catalog.configuration import Catalog
 from crypto_data.errors import Attempt, DataSourceError, UsageError
 from crypto_data.intervals import HOUR_MS, MINUTE_MS
 from crypto_data.lake.universe import (
@@ -19,8 +17,8 @@ from crypto_data.lake.universe import (
     Universe,
     change_universe,
     known_universe,
-    read_listed,
 )
+from crypto_data.resolving import Place, pattern_places
 from crypto_data.series import Market, check_symbol
 from crypto_data.sources.connect import Chains, open_chains
 from crypto_data.sources.directory import MarketList, Told
@@ -33,32 +31,6 @@ log = logging.getLogger("crypto_data.universe")
 KEEP_MS = HOUR_MS
 # So long after a list that could not be read.
 ASK_AGAIN_MS = 5 * MINUTE_MS
-
-Place = tuple[str, Market]  # an exchange's name and one of its markets
-
-
-def open_catalog(path: Path, environ: Mapping[str, str], today: date) -> Catalog:
-    """Read the configuration, with its patterns resolved by what the lake knows; asks nobody.
-
-    Args:
-        path: The YAML file.
-        environ: Where `${NAME}` is looked up.
-        today: The current UTC day; a feed cannot start after it.
-
-    Raises:
-        CatalogError: it cannot be read or used; holds all faults, in the order of the file.
-    """
-    return resolve(load_catalog(path, environ, today))
-
-
-def resolve(catalog: Catalog) -> Catalog:
-    """Return the configuration with its patterns resolved by what the lake knows; asks nobody."""
-    return catalog.resolve(read_listed(catalog.lake, pattern_places(catalog)))
-
-
-def pattern_places(catalog: Catalog) -> list[Place]:
-    """Return the markets whose lists say what the configuration's patterns mean."""
-    return sorted({(feed.exchange, feed.market) for feed in catalog.feeds if feed.has_patterns})
 
 
 def stale_places(catalog: Catalog, now_ms: int) -> list[Place]:

@@ -15,7 +15,7 @@ from crypto_data.catalog.location import find_catalog
 from crypto_data.errors import UsageError
 from crypto_data.exporting.export import Exported, start_export
 from crypto_data.exporting.order import ExportFormat, Order, Packing
-from crypto_data.universe import open_catalog
+from crypto_data.resolving import open_catalog
 
 Names = str | Iterable[str]
 

@@ -25,8 +25,8 @@ from crypto_data.lake.ledger import Ledger
 from crypto_data.lake.store import Lake
 from crypto_data.lake.universe import universe_path
 from crypto_data.partitions import periods_of
+from crypto_data.resolving import open_catalog
 from crypto_data.series import Series
-from crypto_data.universe import open_catalog
 
 if TYPE_CHECKING:
     from crypto_data.sources.connect import Chains

@@ -17,6 +17,7 @@ from crypto_data.errors import UsageError
 from crypto_data.intervals import DAY_MS, Interval
 from crypto_data.lake.census import Census, take_census
 from crypto_data.lake.feeds import current_wishes
+from crypto_data.lake.view_rows import read_view
 from crypto_data.partitions import day_of
 from crypto_data.planning import check_names
 from crypto_data.selection import Selection
@@ -72,8 +73,6 @@ def ask_view(catalog: Catalog, view: str, chosen: Selection) -> pa.Table:
     Raises:
         UsageError: a name is neither configured nor in the lake.
     """
-    from crypto_data.lake.inventory import read_view
-
     census = _census(catalog)
     table = read_view(census, view, chosen)
     if not table.num_rows:

@@ -16,17 +16,16 @@ import pyarrow.compute as pc
 from crypto_data.lake.census_tables import (
     CORRECTIONS,
     GAPS,
-    HELD,
     RUNS,
     Holdings,
     corrections_table,
     gaps_table,
-    held_table,
     runs_table,
 )
 from crypto_data.lake.feeds import Wishes, read_wishes
 from crypto_data.lake.gaps import find_stretches
 from crypto_data.lake.grid import number_of
+from crypto_data.lake.held import HELD, held_table
 from crypto_data.lake.index import FileFault, read_index
 from crypto_data.lake.shard import ShardName
 from crypto_data.lake.tiles import Extents, Tiles, judge, known_tiles
@@ -87,7 +86,7 @@ def _census_of(shard: Holdings, now_ms: int) -> tuple[pa.Table, pa.Table, pa.Tab
     return (
         runs,
         gaps_table(shard, judged, gaps),
-        held_table(shard, judged, extents),
+        held_table(shard, judged, gaps, extents),
         corrections_table(shard),
     )
 

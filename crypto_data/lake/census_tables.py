@@ -1,6 +1,7 @@
 """The tables of a census: their columns, and how they are made of one shard's judged days.
 
-What the days are is judged by `lake.tiles`; putting a census together belongs to `lake.census`.
+What the days are is judged by `lake.tiles`, the table of the series made by `lake.held`; putting a
+census together belongs to `lake.census`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,17 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_data.intervals import DAY_MS
 from crypto_data.lake.corrections import decode_corrections
 from crypto_data.lake.feeds import Wanted, Wishes
 from crypto_data.lake.gaps import Gaps
-from crypto_data.lake.grid import Numbers, next_grid
+from crypto_data.lake.grid import Numbers
 from crypto_data.lake.index import Index
 from crypto_data.lake.shard import SHARD, ShardName
-from crypto_data.lake.tiles import GAP_CODES, STATES, Extents, Judged
+from crypto_data.lake.tiles import STATES, Judged
 from crypto_data.schema import TIME
 
-_SERIES = [(name, pa.string()) for name in ("exchange", "market", "symbol", "interval")]
+SERIES = [(name, pa.string()) for name in ("exchange", "market", "symbol", "interval")]
 
 # A row is a run of neighbouring days of one series in one state, with equal facts. `source`,
 # `reason`, `checksum`, `etag` and `address` are null where the days were never asked for;
@@ -29,7 +29,7 @@ _SERIES = [(name, pa.string()) for name in ("exchange", "market", "symbol", "int
 # beside the grid.
 RUNS = pa.schema(
     [
-        *_SERIES,
+        *SERIES,
         ("first_day", pa.date32()),
         ("days", pa.int64()),
         ("rows", pa.int64()),
@@ -52,7 +52,7 @@ RUNS = pa.schema(
 # A row is one unbroken stretch of absent klines; `state` is `open` or `explained`.
 GAPS = pa.schema(
     [
-        *_SERIES,
+        *SERIES,
         ("gap_start", TIME),
         ("gap_end", TIME),
         ("missing_rows", pa.int64()),
@@ -62,24 +62,10 @@ GAPS = pa.schema(
         ("reason", pa.string()),
     ]
 )
-# A row is a series. `settled_until` is the day after the newest that is no gap (after a bar of
-# several days: the day of the next bar), null when there is none; `due_until` the day after the
-# last that is judged.
-HELD = pa.schema(
-    [
-        *_SERIES,
-        ("first_open", TIME),
-        ("last_open", TIME),
-        ("files", pa.int64()),
-        ("bytes", pa.int64()),
-        ("settled_until", pa.date32()),
-        ("due_until", pa.date32()),
-    ]
-)
 # A row is a day whose klines were replaced by different ones.
 CORRECTIONS = pa.schema(
     [
-        *_SERIES,
+        *SERIES,
         ("day", pa.date32()),
         ("corrected_at", TIME),
         ("columns", pa.list_(pa.string())),
@@ -151,16 +137,16 @@ def runs_table(shard: Holdings, judged: Judged) -> pa.Table:
         return pc.fill_null(fact(name), 0)
 
     columns = shard.names(tiles.series) | {
-        "first_day": _days(tiles.first),
+        "first_day": days_array(tiles.first),
         "days": tiles.days,
         "rows": pc.add(count("rows"), count("off_grid")),
         "expected": judged.expected,
         "present": judged.present,
         "state": _texts(STATES, judged.state),
         "source": fact("sources").cast(pa.string()),
-        "ingested_at": _times(count("ingested_ms").to_numpy()),
+        "ingested_at": times_array(count("ingested_ms").to_numpy()),
         "attempts": count("attempts"),
-        "last_attempt": _times(count("asked_ms").to_numpy()),
+        "last_attempt": times_array(count("asked_ms").to_numpy()),
         "reason": fact("reason").cast(pa.string()),
         "checksum": fact("checksum"),
         "address": fact("address"),
@@ -179,48 +165,15 @@ def gaps_table(shard: Holdings, judged: Judged, gaps: Gaps) -> pa.Table:
     reasons = shard.rows["reason"].cast(pa.string())
     words = reasons.take(pa.array(row, mask=(gaps.told < 0) | (row < 0)))
     columns = shard.names(gaps.series) | {
-        "gap_start": _times(gaps.start_ms),
-        "gap_end": _times(gaps.end_ms),
+        "gap_start": times_array(gaps.start_ms),
+        "gap_end": times_array(gaps.end_ms),
         "missing_rows": gaps.missing_rows,
         "state": _texts(("explained", "open"), gaps.is_open.astype(np.int64)),
         "attempts": gaps.attempts,
-        "last_attempt": _times(gaps.asked_ms),
+        "last_attempt": times_array(gaps.asked_ms),
         "reason": pc.if_else(pa.array(never_asked), NEVER_ASKED, pc.fill_null(words, "")),
     }
     return pa.table(columns, schema=GAPS)
-
-
-def held_table(shard: Holdings, judged: Judged, extents: Extents) -> pa.Table:
-    """Return `HELD`: the series of a shard."""
-    owners = np.arange(len(shard.symbols))
-    columns = shard.names(owners) | {
-        "first_open": _open_times(shard, "first_open_ms", np.minimum),
-        "last_open": _open_times(shard, "last_open_ms", np.maximum),
-        "files": pa.array(map(len, shard.sizes), pa.int64()),
-        "bytes": pa.array(map(sum, shard.sizes), pa.int64()),
-        "settled_until": _settled_until(shard, judged, extents),
-        "due_until": _days(extents.end),
-    }
-    return pa.table(columns, schema=HELD)
-
-
-def _open_times(shard: Holdings, column: str, keep: np.ufunc) -> pa.Array:
-    """Return the first or last open time of each series, null where it has no klines."""
-    worst = np.iinfo(np.int64).max if keep is np.minimum else -1
-    found = np.full(len(shard.symbols), worst)
-    keep.at(found, shard.owners, pc.fill_null(shard.rows[column], worst).to_numpy())
-    return _times(np.where(found == worst, 0, found))
-
-
-def _settled_until(shard: Holdings, judged: Judged, extents: Extents) -> pa.Array:
-    interval, tiles = shard.name.interval, judged.tiles
-    settled = (judged.due > 0) & ~np.isin(judged.state, GAP_CODES)
-    until = (tiles.first + tiles.days)[settled]
-    if not interval.is_intraday:
-        until = next_grid(interval, until * DAY_MS) // DAY_MS
-    newest = np.full(len(shard.symbols), -1)
-    np.maximum.at(newest, tiles.series[settled], until)
-    return _days(np.minimum(newest, extents.end), mask=newest < 0)
 
 
 def corrections_table(shard: Holdings) -> pa.Table:
@@ -257,10 +210,11 @@ def _texts(texts: Sequence[str], codes: Numbers) -> pa.Array:
     return pa.array([str(text) for text in texts], pa.string()).take(pa.array(codes))
 
 
-def _days(days: Numbers, mask: Any = None) -> pa.Array:
+def days_array(days: Numbers, mask: Any = None) -> pa.Array:
+    """Return days counted from 1970-01-01 as the views show them."""
     return pa.array(days.astype(np.int32), mask=mask).cast(pa.date32())
 
 
-def _times(times_ms: Numbers) -> pa.Array:
+def times_array(times_ms: Numbers) -> pa.Array:
     """Return instants as the views show them; 0 stands for never, and becomes null."""
     return pa.array(times_ms * 1000, pa.int64(), mask=times_ms == 0).cast(TIME)

@@ -6,6 +6,7 @@ configuration may say belongs to `catalog`.
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +17,10 @@ from crypto_data.errors import LakeDamaged, UsageError
 from crypto_data.lake.layout import FEEDS
 from crypto_data.lake.part import damaged, is_refused, replace_file
 from crypto_data.series import Series
+
+# The clock that was measured longer ago is measured again before days are judged by it.
+CLOCK_SECONDS = 600.0
+FAR_OFF_MS = 60_000
 
 log = logging.getLogger("crypto_data.lake")
 
@@ -123,3 +128,13 @@ def parse_wishes(path: Path) -> Wishes:
 def exchange_ms(root: Path, local_ms: int) -> int:
     """Return the exchange's clock as it was last measured, UTC epoch milliseconds; asks nobody."""
     return local_ms + read_wishes(root).clock_ahead_ms
+
+
+def is_clock_fresh(root: Path) -> bool:
+    """Return whether the exchange told its time within the last ten minutes, and ours is near it.
+
+    Where ours was far off it is measured each time: it may have been put right since.
+    """
+    measured = root / FEEDS
+    age_s = time.time() - measured.stat().st_mtime if measured.exists() else CLOCK_SECONDS
+    return 0 <= age_s < CLOCK_SECONDS and abs(read_wishes(root).clock_ahead_ms) <= FAR_OFF_MS

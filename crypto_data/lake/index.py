@@ -10,6 +10,8 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,13 @@ import pyarrow as pa
 
 from crypto_data.errors import LakeDamaged
 from crypto_data.intervals import Period
-from crypto_data.lake.layout import INDEX, find_series, part_path, period_of_file
+from crypto_data.lake.layout import (
+    INDEX,
+    file_of_period,
+    find_series,
+    period_of_file,
+    series_folder,
+)
 from crypto_data.lake.part import TEMPORARY, Footer, read_footer
 from crypto_data.lake.shard import (
     FileName,
@@ -176,13 +184,15 @@ def _read_files(
 ) -> tuple[dict[FileName, Footer], list[FileFault]]:
     footers: dict[FileName, Footer] = {}
     faults = []
-    for symbol, period in files:
+    for symbol, of_symbol in groupby(files, key=itemgetter(0)):
         series = name.series(symbol)
-        path = part_path(root, series, period)
-        try:
-            footers[symbol, period] = read_footer(path)
-        except LakeDamaged as error:
-            faults.append(FileFault(series, str(path), _cause(error)))
+        folder = series_folder(root, series)
+        for _, period in of_symbol:
+            path = folder / file_of_period(period)
+            try:
+                footers[symbol, period] = read_footer(path)
+            except LakeDamaged as error:
+                faults.append(FileFault(series, str(path), _cause(error)))
     return footers, faults
 
 

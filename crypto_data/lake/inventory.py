@@ -26,7 +26,6 @@ from crypto_data.lake.views import (
     literal,
     tables_of,
 )
-from crypto_data.selection import Selection
 
 # Files of the newest DuckDB could not be opened by older shells and viewers.
 STORAGE_VERSION = "v1.5.0"
@@ -37,22 +36,6 @@ Extra = Mapping[str, pa.Table]
 # Values for the `?` of a statement, or by name for its `$name`.
 Parameters = Sequence[Any] | Mapping[str, Any]
 Relation = duckdb.DuckDBPyRelation
-
-
-def open_views(root: Path, census: Census, extra: Extra | None = None) -> duckdb.DuckDBPyConnection:
-    """Return an in-memory connection with the views over a lake.
-
-    Args:
-        root: The lake, whose klines are read as they are when a statement asks for them.
-        census: How it stands.
-        extra: Further views.
-
-    Raises:
-        LakeDamaged: DuckDB cannot read a file whose footer looked sound.
-    """
-    connection = _open_figures(census, extra)
-    _define_klines(connection, root, census)
-    return connection
 
 
 def _open_figures(census: Census, extra: Extra | None) -> duckdb.DuckDBPyConnection:
@@ -86,45 +69,6 @@ def _define_klines(connection: duckdb.DuckDBPyConnection, root: Path, census: Ce
         )
 
 
-# The columns of each view that say when a row begins and ends; the rows of the others have no day.
-_DAYS = {
-    "coverage": ("day", "day + 1"),
-    "gaps": ("gap_start", "gap_end"),
-    "corrections": ("day", "day + 1"),
-}
-
-
-def read_view(
-    census: Census, view: str, selection: Selection, extra: Extra | None = None
-) -> pa.Table:
-    """Return the chosen rows of any view but `klines`, ordered by series and time."""
-    conditions, values = _conditions(view, selection)
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    query = f"SELECT * FROM {view} {where} ORDER BY ALL"  # noqa: S608 - names are ours, values bound
-    with contextlib.closing(_open_figures(census, extra)) as connection:
-        return connection.sql(query, params=values).to_arrow_table()
-
-
-def _conditions(view: str, selection: Selection) -> tuple[list[str], list[Any]]:
-    conditions: list[str] = []
-    values: list[Any] = []
-    for column, names in (
-        ("exchange", selection.exchanges),
-        ("market", selection.markets),
-        ("symbol", selection.symbols),
-        ("interval", selection.intervals),
-    ):
-        if names:
-            conditions.append(f"list_contains(?, {column})")
-            values.append(list(names))
-    for bound, operator, position in ((selection.start, ">", 1), (selection.end, "<", 0)):
-        columns = _DAYS.get(view)
-        if bound and columns:
-            conditions.append(f"{columns[position]} {operator} ?")
-            values.append(bound)
-    return conditions, values
-
-
 def run_statement(
     root: Path, census: Census, statement: str, extra: Extra | None = None
 ) -> pa.Table:
@@ -134,9 +78,13 @@ def run_statement(
         UsageError: it is not one SELECT, or DuckDB refuses it; the message is DuckDB's.
         LakeDamaged: it reads klines of a file that cannot be read.
     """
-    relation = relate(root, census, statement, extra)
+    connection = _open_guarded(root, census, statement, extra)
     with _blaming(root, census, extra):
-        return relation.to_arrow_table()
+        if _reads_klines(connection, statement):
+            _define_klines(connection, root, census)
+        else:
+            connection.execute(empty_klines_view())
+        return connection.sql(statement).to_arrow_table()
 
 
 def relate(
@@ -148,17 +96,41 @@ def relate(
 ) -> Relation:
     """Return one SELECT of a user on the views as a relation, which runs it whenever it is used.
 
-    The statement cannot write, attach, install, or reach a file outside the lake. What goes wrong
-    when the relation is used is an error of DuckDB's. Its connection lasts as long as it.
+    What is made of the relation later may read any view. The statement cannot write, attach,
+    install, or reach a file outside the lake. What goes wrong when the relation is used is an error
+    of DuckDB's. Its connection lasts as long as it.
 
     Raises:
         UsageError, LakeDamaged: as `run_statement`, where DuckDB sees it beforehand.
     """
-    connection = open_views(root, census, extra)
+    connection = _open_guarded(root, census, statement, extra)
+    with _blaming(root, census, extra):
+        _define_klines(connection, root, census)
+        return connection.sql(statement, params=parameters)
+
+
+def _open_guarded(
+    root: Path, census: Census, statement: str, extra: Extra | None
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection for one SELECT of a user, shut in, with all views but `klines`."""
+    connection = _open_figures(census, extra)
     with _blaming(root, census, extra):
         _check_is_one_select(connection, statement, _names(extra))
         _shut_in(connection, root)
-        return connection.sql(statement, params=parameters)
+    return connection
+
+
+def _reads_klines(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
+    """Return whether a statement may read klines; looking for all their files takes a while.
+
+    DuckDB names the tables that a statement reads, its own WITH ones left out. Where it cannot, as
+    with values that are still to come, the statement may read anything.
+    """
+    try:
+        names = connection.get_table_names(statement)
+    except duckdb.Error:
+        return True
+    return "klines" in map(str.lower, names)
 
 
 def _names(extra: Extra | None) -> str:
@@ -285,13 +257,16 @@ def _connect(database: str) -> duckdb.DuckDBPyConnection:
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, root: Path, census: Census, extra: Extra) -> None:
+    _define_klines(connection, root, census)  # may try twice, which no transaction survives
+    # Each of a hundred statements would be flushed to the disk by itself.
+    connection.execute("BEGIN")
     for name, table in (tables_of(census) | dict(extra)).items():
         connection.register("incoming", table)
         connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")  # noqa: S608 - ours
         connection.unregister("incoming")
     for statement in STATEMENTS:
         connection.execute(statement)
-    _define_klines(connection, root, census)
     for view in (*VIEWS, *extra):
         for statement in comments(view):
             connection.execute(statement)
+    connection.execute("COMMIT")

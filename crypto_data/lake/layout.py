@@ -45,7 +45,12 @@ def series_folder(root: Path, series: Series) -> Path:
 
 def part_path(root: Path, series: Series, period: str) -> Path:
     """Return the file that holds one period of a series."""
-    return series_folder(root, series) / f"{period}.parquet"
+    return series_folder(root, series) / file_of_period(period)
+
+
+def file_of_period(period: str) -> str:
+    """Return the name of the file that holds a period."""
+    return f"{period}.parquet"
 
 
 def lock_path(root: Path, series: Series, period: str) -> Path:
@@ -96,7 +101,11 @@ _DEPTH = 5
 
 
 def _hive(series: Series) -> Path:
-    return Path(
+    return Path(*_hive_names(series))
+
+
+def _hive_names(series: Series) -> tuple[str, ...]:
+    return (
         f"exchange={series.exchange}",
         f"market={series.market}",
         f"interval={series.interval}",
@@ -140,10 +149,10 @@ def find_parts(root: Path) -> Iterator[Part]:
 
 def find_series(root: Path) -> Iterator[tuple[Path, Series]]:
     """Yield the folder of every series of the lake, ordered by path; foreign ones are left out."""
-    for folder in _series_folders(root / "klines"):
-        series = series_of(folder)
+    for folder, names in _series_folders(root / "klines"):
+        series = _series_named(names)
         if series is not None:
-            yield folder, series
+            yield Path(folder), series
 
 
 def parts_in(folder: Path, series: Series) -> Iterator[Part]:
@@ -158,14 +167,19 @@ def parts_in(folder: Path, series: Series) -> Iterator[Part]:
             yield Part(series, period, folder / name)
 
 
-def _series_folders(folder: Path) -> Iterator[Path]:
-    folders = [folder]
+def _series_folders(top: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the folders four below `top`, ordered, and the names on the way to each."""
+    folders: list[tuple[str, tuple[str, ...]]] = [(str(top), ())]
     for _ in range(4):
-        folders = [Path(entry.path) for parent in folders for entry in _folders_in(parent)]
-    yield from folders
+        folders = [
+            (entry.path, (*names, entry.name))
+            for parent, names in folders
+            for entry in _folders_in(parent)
+        ]
+    return folders
 
 
-def _folders_in(folder: Path) -> list["os.DirEntry[str]"]:
+def _folders_in(folder: str) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if entry.is_dir()), key=lambda e: e.name)
@@ -175,14 +189,18 @@ def _folders_in(folder: Path) -> list["os.DirEntry[str]"]:
 
 def series_of(folder: Path) -> Series | None:
     """Return the series a folder is named after; None for a foreign folder."""
-    keys = dict(part.partition("=")[::2] for part in folder.parts[-4:])
+    return _series_named(folder.parts[-4:])
+
+
+def _series_named(names: tuple[str, ...]) -> Series | None:
+    keys = dict(name.partition("=")[::2] for name in names)
     try:
         series = Series.parse(
             f"{keys['exchange']}/{keys['market']}/{_unescape(keys['symbol'])}/{keys['interval']}"
         )
     except (KeyError, UsageError):
         return None
-    return series if _hive(series).parts == folder.parts[-4:] else None
+    return series if _hive_names(series) == names else None
 
 
 @cache
@@ -200,7 +218,8 @@ def period_of_file(name: str, length: Period) -> str:
 
 def owner_of(path: Path) -> str:
     """Return what a klines file holds by its place, `binance/spot/BTCUSDT/1h 2024`; else `""`."""
-    if len(path.parents) <= _DEPTH or path.parents[_DEPTH - 1].name != "klines":
+    parts = path.parts
+    if len(parts) <= _DEPTH or parts[-_DEPTH - 1] != "klines":
         return ""
-    exchange, market, interval, symbol = (part.partition("=")[2] for part in path.parts[-5:-1])
+    exchange, market, interval, symbol = (part.partition("=")[2] for part in parts[-5:-1])
     return f"{exchange}/{market}/{_unescape(symbol)}/{interval} {path.stem}"

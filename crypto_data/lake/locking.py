@@ -28,7 +28,8 @@ def locked(root: Path, series: Series, period: str) -> Iterator[None]:
     path = lock_path(root, series, period)
     lock = FileLock(path, timeout=LOCK_SECONDS)
     with writing(path):
-        make_folder(path.parent)
+        make_folder(root)
+        path.parent.mkdir(parents=True, exist_ok=True)  # a lock says nothing after a power cut
         try:
             lock.acquire()
         except Timeout as error:

@@ -11,13 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_data.coverage import DayState
+from crypto_data.exchanges import CCXT, MADE
 from crypto_data.intervals import HOUR_MS
 from crypto_data.partitions import ONE_DAY, day_closed_ms
 from crypto_data.patience import GIVEN_UP_ATTEMPTS
 from crypto_data.series import Series
 
 _NAMES = ("exchange", "market", "symbol", "interval")
-_GAPS = pa.array([str(state) for state in DayState if state.is_gap])
+_GAPS = [str(state) for state in DayState if state.is_gap]
+_UNSETTLED = [*_GAPS, str(DayState.PROVISIONAL)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class GapDays:
 
 def gap_days(runs: pa.Table, wanted: Container[Series]) -> list[GapDays]:
     """Return the partial and missing days of the wanted series, in the census's order."""
-    runs = runs.filter(pc.is_in(runs["state"].cast(pa.string()), _GAPS))
+    runs = runs.filter(pc.is_in(runs["state"].cast(pa.string()), pa.array(_GAPS)))
     columns = ("first_day", "days", "attempts", "reason")
     asked_ms = pc.divide(pc.fill_null(runs["last_attempt"].cast(pa.int64()), 0), 1000)
     return [
@@ -73,11 +75,30 @@ def lacking_days(runs: pa.Table, series: Series, first: date, end: date) -> list
 
 def count_gap_days(runs: pa.Table) -> dict[Series, int]:
     """Return how many days of each series are partial or missing; series without are left out."""
-    runs = runs.filter(pc.is_in(runs["state"].cast(pa.string()), _GAPS))
+    runs = runs.filter(pc.is_in(runs["state"].cast(pa.string()), pa.array(_GAPS)))
     names = [runs[name].cast(pa.string()) for name in _NAMES]
     table = pa.table([*names, runs["days"]], names=[*_NAMES, "days"])
     counted = table.group_by(list(_NAMES), use_threads=False).aggregate([("days", "sum")])
     return dict(zip(series_in(counted), counted["days_sum"].to_pylist(), strict=True))
+
+
+def unsettled_stretches(runs: pa.Table) -> dict[Series, list[tuple[date, date]]]:
+    """Return the days `[first, end)` of each series that may be asked for, in the census's order.
+
+    Those are gaps, and days on which a worse source stands in. Some of the latter are settled, as
+    only the ledger of their file tells.
+    """
+    sources = runs["source"].cast(pa.string())
+    is_stood_in = pc.fill_null(
+        pc.or_(pc.match_substring(sources, CCXT), pc.match_substring(sources, MADE)), False
+    )
+    is_unsettled = pc.is_in(runs["state"].cast(pa.string()), pa.array(_UNSETTLED))
+    runs = runs.filter(pc.or_(is_unsettled, is_stood_in))
+    found: dict[Series, list[tuple[date, date]]] = {}
+    first_days, lengths = runs["first_day"].to_pylist(), runs["days"].to_pylist()
+    for series, first, days in zip(series_in(runs), first_days, lengths, strict=True):
+        found.setdefault(series, []).append((first, first + timedelta(days=days)))
+    return found
 
 
 def stale_series(

@@ -231,7 +231,7 @@ def replace_file(path: Path, content: memoryview | bytes) -> int:
     temporary = temporary_of(path)
     with writing(path):
         make_folder(path.parent)
-        make_folder(temporary.parent)
+        temporary.parent.mkdir(parents=True, exist_ok=True)  # nothing there outlives a power cut
         try:
             _write_durably(temporary, content)
             temporary.replace(path)

@@ -132,10 +132,20 @@ def file_starts(shard: pa.Table) -> Any:
 
 def stamps_of(shard: pa.Table) -> list[tuple[FileName, Stamp]]:
     """Return the files of a shard and what they looked like when they were read."""
-    columns = ["symbol", "period", "inode", "changed_ns", "size"]
-    firsts = shard.select(columns).take(pa.array(file_starts(shard)))
-    symbols, periods, *stamps = (firsts[name].to_pylist() for name in columns)
-    return list(zip(zip(symbols, periods, strict=True), zip(*stamps, strict=True), strict=True))
+    starts = file_starts(shard)
+    files = zip(*(_texts_at(shard[name], starts) for name in ("symbol", "period")), strict=True)
+    stamps = zip(
+        *(shard[name].to_numpy()[starts].tolist() for name in ("inode", "changed_ns", "size")),
+        strict=True,
+    )
+    return list(zip(files, stamps, strict=True))
+
+
+def _texts_at(column: pa.ChunkedArray, rows: Any) -> list[str]:
+    """Return the texts of some rows; numpy makes a list many times faster than Arrow."""
+    held = column.unify_dictionaries().combine_chunks()
+    texts = held.dictionary.to_pylist()
+    return [texts[code] for code in held.indices.to_numpy()[rows].tolist()]
 
 
 def keep_files(shard: pa.Table, kept: Any) -> pa.Table:

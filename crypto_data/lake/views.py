@@ -24,41 +24,7 @@ SELECT exchange, market, symbol, interval,
 FROM day_runs
 """
 
-INVENTORY = """
-CREATE VIEW inventory AS
-WITH days AS (
-    SELECT exchange, market, symbol, interval,
-           sum(rows * days)::BIGINT AS rows,
-           sum(expected * days)::BIGINT AS expected_rows,
-           sum(greatest(expected - present, 0) * days)::BIGINT AS missing_rows,
-           coalesce(sum(days) FILTER (state = 'complete'), 0)::BIGINT AS days_complete,
-           coalesce(sum(days) FILTER (state = 'partial'), 0)::BIGINT AS days_partial,
-           coalesce(sum(days) FILTER (state = 'missing'), 0)::BIGINT AS days_missing,
-           coalesce(sum(days) FILTER (state = 'explained'), 0)::BIGINT AS days_explained,
-           coalesce(sum(days) FILTER (state = 'unlisted'), 0)::BIGINT AS days_unlisted,
-           coalesce(sum(days) FILTER (state = 'provisional'), 0)::BIGINT AS days_provisional,
-           max(ingested_at) AS last_ingested
-    FROM day_runs GROUP BY ALL
-), open_gaps AS (
-    SELECT exchange, market, symbol, interval, count(*) AS gaps
-    FROM gaps WHERE state = 'open' GROUP BY ALL
-)
-SELECT exchange, market, symbol, interval, first_open, last_open,
-       coalesce(rows, 0) AS rows, coalesce(expected_rows, 0) AS expected_rows,
-       coalesce(missing_rows, 0) AS missing_rows,
-       CASE WHEN coalesce(expected_rows, 0) = 0 THEN 1.0
-            ELSE (expected_rows - missing_rows) / expected_rows END AS completeness,
-       coalesce(gaps, 0) AS gaps,
-       coalesce(days_complete, 0) AS days_complete, coalesce(days_partial, 0) AS days_partial,
-       coalesce(days_missing, 0) AS days_missing, coalesce(days_explained, 0) AS days_explained,
-       coalesce(days_unlisted, 0) AS days_unlisted,
-       coalesce(days_provisional, 0) AS days_provisional,
-       files, bytes, last_ingested
-FROM held
-LEFT JOIN days USING (exchange, market, symbol, interval)
-LEFT JOIN open_gaps USING (exchange, market, symbol, interval)
-"""
-
+INVENTORY = "CREATE VIEW inventory AS SELECT * EXCLUDE (settled_until, due_until) FROM held"
 
 GAPS = "CREATE VIEW gaps AS SELECT * FROM gaps_found"
 

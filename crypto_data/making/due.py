@@ -19,7 +19,7 @@ from crypto_data.partitions import EPOCH
 from crypto_data.series import Series
 
 _NAMES = ("exchange", "market", "symbol", "interval")
-_GAPS = pa.array([str(state) for state in DayState if state.is_gap])
+_GAPS = [str(state) for state in DayState if state.is_gap]
 # A day and the series it is of in one number; days are counted from 1970-01-01.
 _DAYS = 1 << 20
 
@@ -36,7 +36,7 @@ def unmade_days(runs: pa.Table, catalog: Catalog) -> list[Stretch]:
         return []
     finer = {series: place for place, series in enumerate(dict.fromkeys(pairs.values()))}
     made = {series: place for place, series in enumerate(pairs)}
-    settled = runs.filter(pc.invert(pc.is_in(runs["state"].cast(pa.string()), _GAPS)))
+    settled = runs.filter(pc.invert(pc.is_in(runs["state"].cast(pa.string()), pa.array(_GAPS))))
     origin_key, origin_mark = _by_day(settled, finer, _marks(settled))
     made_key, made_mark = _by_day(runs, made, pc.fill_null(runs["checksum"], ""))
     codes = pa.concat_arrays([origin_mark, made_mark]).dictionary_encode().indices.to_numpy()
