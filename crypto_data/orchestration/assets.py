@@ -8,7 +8,6 @@ and loading to `orchestration.io_manager`.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -20,10 +19,15 @@ from crypto_data.harvest import Aim
 from crypto_data.ingest import Job, ingest
 from crypto_data.intervals import Interval
 from crypto_data.orchestration import foreground
-from crypto_data.orchestration.io_manager import ON_DEMAND, KlinesOnDemand, fetch_lacking
+from crypto_data.orchestration.io_manager import FailoverIOManager, fetch_lacking
+from crypto_data.orchestration.materializations import (
+    known_days,
+    materialize_days,
+    stored_output,
+)
 from crypto_data.orchestration.names import SERIES_METADATA, asset_keys, output_name, step_name
 from crypto_data.orchestration.resources import LakeResource
-from crypto_data.orchestration.runs import call_of, forget_planned_checks, tag_run
+from crypto_data.orchestration.runs import call_of, tag_run
 from crypto_data.partitions import ONE_DAY
 from crypto_data.reports import DayReport, SeriesReport
 from crypto_data.series import Series
@@ -101,10 +105,8 @@ def _build_made_step(
 
     @dg.multi_asset(
         name=step_name(feed, interval),
-        ins={
-            name: dg.AssetIn(key=keys[series], metadata={ON_DEMAND: True})
-            for name, series in finer.items()
-        },
+        # Not `ins`: of these Dagster loads all, whichever few series a run is about.
+        deps=[keys[series] for series in finer.values()],
         outs={name: _asset_out(feed, series, keys[series]) for name, series in chosen.items()},
         internal_asset_deps={name: {keys[series]} for name, series in finer.items()},
         can_subset=True,
@@ -116,12 +118,13 @@ def _build_made_step(
         context: dg.AssetExecutionContext,
         config: FetchConfig,
         lake: LakeResource,
-        **inputs: KlinesOnDemand,
+        klines_io: dg.ResourceParam[FailoverIOManager],
     ) -> Iterator[dg.Output[SeriesReport]]:
         first, end = _days_of(context)
         selected = _selected(context, chosen)
+        inputs = {name: klines_io.load_on_demand(finer[name], first, end) for name in selected}
         if config.aim in (Aim.FILL, Aim.REPAIR):
-            fetch_lacking([inputs[name] for name in selected], lake.threads)
+            fetch_lacking(list(inputs.values()), lake.threads)
         jobs = {
             name: Job(series, inputs[name].chain_behind(), first, end, config.aim)
             for name, series in selected.items()
@@ -183,9 +186,11 @@ def _do_jobs(
 ) -> Iterator[dg.Output[SeriesReport]]:
     """Do the jobs of a step side by side, by output; report each series as it is done.
 
-    A series whose days are all settled is an Output, which marks the whole range. Of a series that
-    fell short only the settled days are reported, one by one: Dagster knows no partial Output.
+    A series whose days are all settled is an Output too, for which that what is made of it waits.
+    Of one that fell short only the settled days are reported: Dagster knows no partial Output.
     """
+    from crypto_data.orchestration.run_files import forget_planned_checks  # noqa: PLC0415 - see there
+
     tag_run(context, feed, config.aim)
     forget_planned_checks(context)
     first, end = _days_of(context)
@@ -193,6 +198,7 @@ def _do_jobs(
     outputs = {job.series: name for name, job in jobs.items()}
     lake.remember_wishes()  # with the clock of the exchange that these jobs ask
     failed: list[SeriesReport] = []
+    bytes_written = 0
     reports = ingest(
         lake.lake,
         jobs.values(),
@@ -202,13 +208,18 @@ def _do_jobs(
     )
     try:
         for report in reports:
+            key = context.asset_key_for_output(outputs[report.series])
             if config.aim is Aim.FILL and report.is_whole and len(report.days) == days:
-                yield _output(context, outputs[report.series], report)
+                materialize_days(context, key, report.days)
+                yield stored_output(report, outputs[report.series])
             else:
-                _report_settled_days(context, outputs[report.series], report)
+                materialize_days(context, key, _settled_days(context.instance, key, report))
+            bytes_written += report.bytes_written
             if not report.is_whole:
                 failed.append(report)
         foreground.check_stop()
+        # One line: each is an event, and of each day Dagster is told anyway.
+        context.log.info("%d series: %d bytes written", len(jobs), bytes_written)
         lake.note_pass(call_of(context.run), feed, config.aim, tuple(outputs), failed)
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         # Dagster calls a run canceled only where somebody asked for it; a signal is somebody.
@@ -228,47 +239,13 @@ def _refresh_views(context: dg.AssetExecutionContext, lake: LakeResource) -> Non
         context.log.warning("lake.duckdb stays as it was: %s", error)
 
 
-def _output(
-    context: dg.AssetExecutionContext, name: str, report: SeriesReport
-) -> dg.Output[SeriesReport]:
-    key = context.asset_key_for_output(name)
-    for day in report.days:
-        context.add_asset_metadata(
-            day_metadata(day), asset_key=key, partition_key=day.day.isoformat()
-        )
-    return dg.Output(report, output_name=name)
-
-
-def _report_settled_days(
-    context: dg.AssetExecutionContext, name: str, report: SeriesReport
-) -> None:
-    key = context.asset_key_for_output(name)
-    known = set(context.instance.get_materialized_partitions(key))
-    for day in report.days:
-        partition = day.day.isoformat()
-        if day.is_settled and (day.asked or partition not in known):
-            context.log_event(
-                dg.AssetMaterialization(key, partition=partition, metadata=day_metadata(day))
-            )
-
-
-def day_metadata(report: DayReport) -> dict[str, Any]:
-    """Return what Dagster shows of a materialized day."""
-    shown: dict[str, Any] = {
-        "rows": report.rows,
-        "expected": report.expected,
-        "state": str(report.state),
-        "source": report.source or "none",
-        "seconds": round(report.seconds, 3),
-        "attempts": report.attempts,
-    }
-    if report.failovers:
-        shown["failover"] = report.failovers
-    if report.correction:
-        shown["correction"] = report.correction
-    if report.set_aside:
-        shown["set_aside"] = ", ".join(f"{rule}: {count}" for rule, count in report.set_aside)
-    return shown
+def _settled_days(
+    instance: dg.DagsterInstance, key: dg.AssetKey, report: SeriesReport
+) -> list[DayReport]:
+    """Return the settled days that Dagster is to be told of: asked for now, or unknown to it."""
+    settled = [day for day in report.days if day.is_settled]
+    known = known_days(instance, key, [day for day in settled if not day.asked])
+    return [day for day in settled if day.asked or day.day.isoformat() not in known]
 
 
 def _failure(failed: Sequence[SeriesReport]) -> dg.Failure:

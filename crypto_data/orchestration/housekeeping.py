@@ -15,9 +15,8 @@ import dagster as dg
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.intervals import DAY_MS
 from crypto_data.lake.superseded import sweep_superseded
-from crypto_data.orchestration.names import HOUSEKEEPING_JOB
+from crypto_data.orchestration.names import DOOMED, HOUSEKEEPING_JOB
 from crypto_data.orchestration.resources import current_clock
-from crypto_data.orchestration.run_files import DOOMED, delete_run, sweep_orphans
 
 CRON = "15 3 * * *"
 RUNS_A_PASS = 200
@@ -123,6 +122,8 @@ def tidy_runs(
         seconds: No further run is begun after so long.
         most: So many runs are deleted at most.
     """
+    from crypto_data.orchestration.run_files import delete_run, sweep_orphans  # noqa: PLC0415 - see there
+
     deadline = time.monotonic() + seconds
     tidied = Tidied()
     cursors = instance.daemon_cursor_storage

@@ -27,9 +27,6 @@ from crypto_data.schema import FETCHED
 from crypto_data.series import Series
 from crypto_data.validation import cut, validate
 
-# An input of an asset whose metadata has this is loaded as `KlinesOnDemand`.
-ON_DEMAND = "crypto_data/on_demand"
-
 log = logging.getLogger("crypto_data.orchestration")
 
 
@@ -81,10 +78,7 @@ class FailoverIOManager(dg.ConfigurableIOManager):
         hands over its klines, `schema.KLINES`, which are committed here.
         """
         if isinstance(obj, SeriesReport):
-            # Each day has metadata of its own already; what is added here would stand at every day.
-            summary = "%s: %d days in %.1f s, %d bytes written"
-            context.log.info(summary, obj.series, len(obj.days), obj.seconds, obj.bytes_written)
-            return
+            return  # each day has told of itself already
         written = self._commit(context, obj)
         context.add_output_metadata({"rows": obj.num_rows, "bytes_written": written})
 
@@ -100,11 +94,18 @@ class FailoverIOManager(dg.ConfigurableIOManager):
             written += self.lake.lake.commit(series, period, harvest).bytes_written
         return written
 
-    def load_input(self, context: dg.InputContext) -> pa.Table | KlinesOnDemand:
+    def load_on_demand(self, series: Series, first: date, end: date) -> KlinesOnDemand:
+        """Return the klines of the days `[first, end)`; fetching and reading is left to the caller.
+
+        Raises:
+            UsageError: the configuration no longer has the series.
+        """
+        return KlinesOnDemand(self.lake.lake, self.lake.job(series, first, end, Aim.MEND))
+
+    def load_input(self, context: dg.InputContext) -> pa.Table:
         """Return the klines of the upstream days, `schema.KLINES`, sorted.
 
-        Days the lake lacks are fetched through the failover chain and stored first. Where the
-        input asks for klines on demand, both are left to who has loaded them.
+        Days the lake lacks are fetched through the failover chain and stored first.
 
         Raises:
             DataSourceError: a day fell short and no source explained why.
@@ -113,9 +114,6 @@ class FailoverIOManager(dg.ConfigurableIOManager):
             raise UsageError("klines can only be loaded from an asset of this project")
         series = _series_of(context.upstream_output.definition_metadata)
         first, end = _window(context)
-        if ON_DEMAND in (context.definition_metadata or {}):
-            job = self.lake.job(series, first, end, Aim.MEND)
-            return KlinesOnDemand(self.lake.lake, job)
         reports = ingest(
             self.lake.lake,
             [self.lake.job(series, first, end)],

@@ -5,7 +5,7 @@ What makes a day good or bad belongs to `orchestration.verdicts`, which series a
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,11 @@ from crypto_data.lake.store import Lake
 from crypto_data.mending import SETTLE_MS
 from crypto_data.orchestration import verdicts
 from crypto_data.orchestration.checks import SAYS, Check, check_keys, checks_of, stale_of
+from crypto_data.orchestration.evaluations import (
+    JUDGED_UNTIL,
+    judged_until,
+    report_evaluations,
+)
 from crypto_data.orchestration.names import CHECKS_JOB, asset_keys
 from crypto_data.orchestration.pages import Page, pages_of
 from crypto_data.orchestration.resources import current_clock
@@ -44,7 +49,6 @@ PRICED_DAYS = 400
 NAMED_DAYS = 20
 # So many days of a series are fetched to be compared: a few requests.
 COMPARED_DAYS = 2
-JUDGED_UNTIL = "judged_until_ms"
 
 
 class JudgeConfig(dg.Config):
@@ -71,8 +75,7 @@ def build_judging(catalog: Catalog) -> dg.JobDefinition:
             if not config.series or str(series) in config.series
             for key in check_keys(keys[series], checks_of(series, feeds[series]))
         }
-        for evaluation in _judge(catalog, context.instance, chosen):
-            context.instance.report_runless_asset_event(evaluation)
+        report_evaluations(context.instance, _judge(catalog, context.instance, chosen))
 
     @dg.job(
         name=CHECKS_JOB,
@@ -102,15 +105,16 @@ def _build_step(
     catalog: Catalog, feed: Feed, interval: Interval, keys: Mapping[Series, dg.AssetKey]
 ) -> dg.AssetChecksDefinition:
     series_of = {keys[series]: series for series in feed.series if series.interval == interval}
+    specs = {
+        spec.get_python_identifier(): spec
+        for key, series in series_of.items()
+        for check in checks_of(series, feed)
+        for spec in [dg.AssetCheckSpec(str(check), asset=key, description=SAYS[check])]
+    }
 
-    @dg.multi_asset_check(
+    @dg.op(
         name=f"check_{feed.name}_{interval}",
-        specs=[
-            dg.AssetCheckSpec(str(check), asset=key, description=SAYS[check])
-            for key, series in series_of.items()
-            for check in checks_of(series, feed)
-        ],
-        can_subset=True,
+        out=dict.fromkeys(specs, dg.Out(dg.Any, is_required=False)),
     )
     def judge(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         if context.run.is_partitioned:
@@ -129,7 +133,16 @@ def _build_step(
                 metadata=evaluation.metadata,
             )
 
-    return judge
+    # What `multi_asset_check` makes, without its input a series: in a run over days nothing is
+    # judged, in any other there is nothing to wait for; and Dagster goes through all checks again
+    # for each input.
+    checks: dg.AssetChecksDefinition = dg.AssetChecksDefinition.create(
+        keys_by_input_name={},
+        node_def=judge,
+        check_specs_by_output_name=specs,
+        can_subset=True,
+    )
+    return checks
 
 
 def _judge(
@@ -140,7 +153,7 @@ def _judge(
     census = take_census(catalog.lake, local_ms(), current_wishes(catalog))
     pages = pages_of(census, set(chosen.values()))
     stale = stale_of(census, catalog, now_ms)
-    since = _judged_until(instance, chosen)
+    since = judged_until(instance, chosen)
     ahead_ms = now_ms - local_ms()
     lake, feeds = Lake(catalog.lake), catalog.all_series()
     with open_chains(catalog, state_folder(os.environ), known_ahead_ms=ahead_ms) as chains:
@@ -157,22 +170,6 @@ def _judge(
                     chains=chains,
                 ),
             )
-
-
-def _judged_until(
-    instance: dg.DagsterInstance, keys: Collection[dg.AssetCheckKey]
-) -> dict[dg.AssetCheckKey, int]:
-    """Return the newest mark each check saw when it last ended, UTC epoch ms; 0 for never."""
-    found = dict.fromkeys(keys, 0)
-    for key, summary in instance.event_log_storage.get_asset_check_summary_records(
-        list(keys)
-    ).items():
-        record = summary.last_completed_check_execution_record
-        # A check that broke off has ended without an evaluation.
-        evaluation = record.evaluation if record and record.event else None
-        seen = evaluation.metadata.get(JUDGED_UNTIL) if evaluation else None
-        found[key] = int(str(seen.value)) if seen else 0
-    return found
 
 
 @dataclass(frozen=True)

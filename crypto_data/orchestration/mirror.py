@@ -10,11 +10,16 @@ from datetime import date, timedelta
 
 import dagster as dg
 import pyarrow as pa
+from dagster._core.events import StepMaterializationData
 
 from crypto_data.catalog.configuration import Feed
 from crypto_data.coverage import DayState
-from crypto_data.orchestration.assets import day_metadata
+from crypto_data.orchestration.batches import report_without_run
+from crypto_data.orchestration.materializations import day_metadata
 from crypto_data.reports import DayReport
+
+# So many days are told of in one transaction; a command that is killed loses the batch in work.
+AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,22 @@ def compare(
 
 def report_days(instance: dg.DagsterInstance, difference: Difference) -> Iterator[DayReport]:
     """Tell Dagster of each day it does not show, and yield it; a day told of stays told."""
-    for report in difference.unreported:
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(
-                difference.key,
-                partition=report.day.isoformat(),
-                metadata=day_metadata(report),
+    days = difference.unreported
+    for start in range(0, len(days), AT_ONCE):
+        told = days[start : start + AT_ONCE]
+        materializations = [
+            StepMaterializationData(
+                dg.AssetMaterialization(
+                    difference.key,
+                    partition=report.day.isoformat(),
+                    metadata=day_metadata(report),
+                )
             )
-        )
-        yield report
+            for report in told
+        ]
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        report_without_run(instance, kind, materializations)
+        yield from told
 
 
 def _settled_days(runs: pa.Table) -> Iterator[DayReport]:

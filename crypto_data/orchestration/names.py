@@ -19,6 +19,8 @@ FEED_TAG = "crypto_data_feed/"
 AIM_TAG = "crypto_data/aim"
 # The command that a run belongs to: the runs of one call count as one pass.
 CALL_TAG = "crypto_data/call"
+# A run with this tag is being deleted.
+DOOMED = "crypto_data/being_deleted"
 # Jobs that fetch nothing and look after the lake.
 CHECKS_JOB = "checks"
 HOUSEKEEPING_JOB = "housekeeping"

@@ -3,7 +3,9 @@
 Cutting tables only; judging what stands on a page belongs to `orchestration.verdicts`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,34 +26,27 @@ class Page:
     corrections: pa.Table
 
 
-def pages_of(census: Census, wanted: set[Series]) -> dict[Series, Page]:
+def pages_of(census: Census, wanted: Collection[Series]) -> dict[Series, Page]:
     """Return the census by series, in one pass over each table."""
     runs, held, corrections = (
-        _Split(table) for table in (census.runs, census.held, census.corrections)
+        _split(table, wanted) for table in (census.runs, census.held, census.corrections)
     )
     return {
-        series: Page(series, runs.of(series), held.of(series), corrections.of(series))
-        for series in wanted
+        series: Page(series, runs[series], held[series], corrections[series]) for series in wanted
     }
 
 
-class _Split:
-    """A table of the census that hands out one series' rows, in their order."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-        names = names_of(table).dictionary_encode()
-        codes = names.indices.to_numpy()
-        self._order = np.argsort(codes, kind="stable")
-        bounds = np.searchsorted(codes[self._order], np.arange(len(names.dictionary) + 1))
-        self._places = {
-            name: slice(int(bounds[code]), int(bounds[code + 1]))
-            for code, name in enumerate(names.dictionary.to_pylist())
-        }
-
-    def of(self, series: Series) -> pa.Table:
-        """Return the rows of one series."""
-        return self._table.take(self._order[self._places.get(str(series), slice(0, 0))])
+def _split(table: pa.Table, wanted: Collection[Series]) -> dict[Series, pa.Table]:
+    """Return the rows of each wanted series, in their order: slices of one table."""
+    names = pa.array(map(str, wanted), pa.string())
+    places = pc.fill_null(pc.index_in(names_of(table), names), len(wanted)).to_numpy()
+    order = np.argsort(places, kind="stable")
+    bounds = np.searchsorted(places[order], np.arange(len(wanted) + 1)).tolist()
+    rows = table.take(order[: bounds[-1]])
+    return {
+        series: rows.slice(first, end - first)
+        for series, (first, end) in zip(wanted, pairwise(bounds), strict=True)
+    }
 
 
 def names_of(table: pa.Table) -> Any:

@@ -15,9 +15,10 @@ from crypto_data.catalog.configuration import Catalog
 from crypto_data.catalog.location import state_folder
 from crypto_data.errors import CatalogError, DataSourceError, UsageError
 from crypto_data.orchestration.resources import read_catalog
+from crypto_data.resolving import resolve
 from crypto_data.sources.connect import local_ms
 from crypto_data.sources.http import Retry
-from crypto_data.universe import refresh_universe, resolve, stale_places
+from crypto_data.universe import refresh_universe, stale_places
 
 SENSOR = "universe"
 LOOK_SECONDS = 60

@@ -5,7 +5,6 @@ The only Dagster module that reads the environment. Building sources belongs to
 """
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,24 +20,19 @@ from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.catalog.location import find_catalog, state_folder
 from crypto_data.delisting import EndedChain, find_ends
 from crypto_data.errors import UsageError
+from crypto_data.exchange_time import measure_clock, write_measured
 from crypto_data.harvest import Aim
 from crypto_data.health import health_view
 from crypto_data.ingest import Job
-from crypto_data.lake.feeds import Wishes, exchange_ms, read_wishes, wanted_series, write_wishes
+from crypto_data.lake.feeds import exchange_ms, is_clock_fresh, read_wishes
 from crypto_data.lake.history import Pass, note_pass
 from crypto_data.lake.inventory import rebuild_database
-from crypto_data.lake.layout import FEEDS
 from crypto_data.lake.store import Lake
 from crypto_data.reports import SeriesReport
+from crypto_data.resolving import open_catalog
 from crypto_data.series import Series
 from crypto_data.sources.connect import Chains, local_ms, open_chains
-from crypto_data.universe import open_catalog
 from crypto_data.watching import watch
-
-# The clock that was measured longer ago is measured again before days are judged by it.
-CLOCK_SECONDS = 600.0
-CLOCK_TIMEOUT_SECONDS = 3.0
-FAR_OFF_MS = 60_000
 
 
 def read_catalog(config: str | None = None) -> Catalog:
@@ -52,43 +46,15 @@ def read_catalog(config: str | None = None) -> Catalog:
 
 
 def current_clock(catalog: Catalog) -> int:
-    """Return the exchange's clock, UTC epoch milliseconds, measured within the last ten minutes.
-
-    Where ours was far off it is measured each time: it may have been put right since. Where the
-    exchange does not answer, what was measured last is taken.
-    """
-    measured = catalog.lake / FEEDS
-    age_s = time.time() - measured.stat().st_mtime if measured.exists() else CLOCK_SECONDS
-    known_ms = read_wishes(catalog.lake).clock_ahead_ms
-    if not 0 <= age_s < CLOCK_SECONDS or abs(known_ms) > FAR_OFF_MS:
-        # A sensor has a minute; an exchange that is slow to tell the time is asked again later.
-        patience_s = min(catalog.sources.timeout, CLOCK_TIMEOUT_SECONDS)
-        hasty = catalog.model_copy(
-            update={"sources": catalog.sources.model_copy(update={"timeout": patience_s})}
-        )
-        with open_chains(hasty, state_folder(os.environ), known_ahead_ms=known_ms) as chains:
-            # All exchanges keep UTC: the first that answers will do.
-            for feed in catalog.feeds:
-                chains.chain(feed).now_ms()
-                if chains.measured_ahead_ms() is not None:
-                    break
-            _write_wishes(catalog, chains)
+    """Return the exchange's clock, UTC epoch milliseconds, measured within the last ten minutes."""
+    if not is_clock_fresh(catalog.lake):
+        measure_clock(catalog, state_folder(os.environ))
     return exchange_ms(catalog.lake, local_ms())
 
 
 def watch_lake(catalog: Catalog, also: Sequence[Trouble]) -> DeliveryReport:
     """Look for trouble in the lake and tell a person of it, and of what was found elsewhere."""
     return watch(catalog, state_folder(os.environ), local_ms(), also)
-
-
-def _write_wishes(catalog: Catalog, chains: Chains) -> None:
-    ahead_ms = chains.measured_ahead_ms()
-    known_ms = read_wishes(catalog.lake).clock_ahead_ms
-    write_wishes(
-        catalog.lake, Wishes(wanted_series(catalog), known_ms if ahead_ms is None else ahead_ms)
-    )
-    if ahead_ms is not None:
-        os.utime(catalog.lake / FEEDS)  # measured just now, even where nothing has changed
 
 
 class LakeResource(dg.ConfigurableResource[None]):
@@ -166,7 +132,7 @@ class LakeResource(dg.ConfigurableResource[None]):
 
     def remember_wishes(self) -> None:
         """Write into the lake what it is asked to hold, with the exchange's clock."""
-        _write_wishes(self._catalog, self._chains)
+        write_measured(self._catalog, self._chains)
 
     def note_pass(
         self,

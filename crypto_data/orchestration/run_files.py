@@ -1,6 +1,7 @@
 """All that Dagster keeps of one run, and how it goes: record, events, evaluations, files.
 
-Which runs may go belongs to `orchestration.housekeeping`.
+Imported where it is needed and not before: the databases' libraries take half as long to load as
+Dagster. Which runs may go belongs to `orchestration.housekeeping`.
 """
 
 import shutil
@@ -9,14 +10,33 @@ from pathlib import Path
 from uuid import UUID
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
-# A run with this tag is being deleted.
-DOOMED = "crypto_data/being_deleted"
+from crypto_data.orchestration.names import DOOMED
 
 # A file without its run is left alone for so long, whoever is writing it.
 _ORPHAN_SECONDS = 3600
+
+
+def forget_planned_checks(context: dg.AssetExecutionContext) -> None:
+    """Take back the checks that Dagster planned for each day of a run.
+
+    A backfill from the web page plans all checks of its series, once a day each, and nobody would
+    ever judge them so: a check looks at a whole series.
+    """
+    storage = context.instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return
+    planned = AssetCheckExecutionRecordStatus.PLANNED.value
+    rows = AssetCheckExecutionsTable
+    with storage.index_connection() as connection:
+        connection.execute(
+            rows.delete().where(
+                rows.c.run_id == context.run.run_id, rows.c.execution_status == planned
+            )
+        )
 
 
 def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:

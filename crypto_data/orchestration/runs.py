@@ -5,9 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.execution.stats import StepEventStatus
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster_shared.error import SerializableErrorInfo
 
 from crypto_data.alerts.trouble import Trouble
@@ -40,25 +37,6 @@ def tag_run(context: dg.AssetExecutionContext, feed: str, aim: Aim) -> None:
 def call_of(run: dg.DagsterRun) -> str:
     """Return what a run counts under: the call of the command it belongs to, else itself."""
     return run.tags.get(CALL_TAG, run.run_id)
-
-
-def forget_planned_checks(context: dg.AssetExecutionContext) -> None:
-    """Take back the checks that Dagster planned for each day of a run.
-
-    A backfill from the web page plans all checks of its series, once a day each, and nobody would
-    ever judge them so: a check looks at a whole series.
-    """
-    storage = context.instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        return
-    planned = AssetCheckExecutionRecordStatus.PLANNED.value
-    rows = AssetCheckExecutionsTable
-    with storage.index_connection() as connection:
-        connection.execute(
-            rows.delete().where(
-                rows.c.run_id == context.run.run_id, rows.c.execution_status == planned
-            )
-        )
 
 
 def note_failed_runs(instance: dg.DagsterInstance, catalog: Catalog, now_ms: int) -> None:

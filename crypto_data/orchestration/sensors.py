@@ -26,7 +26,6 @@ from crypto_data.mending import (
 )
 from crypto_data.orchestration.checks import due_checks
 from crypto_data.orchestration.errands import busy_errands, run_request
-from crypto_data.orchestration.instance import end_dead_runs
 from crypto_data.orchestration.judging import judging_config
 from crypto_data.orchestration.names import CHECKS_JOB, asset_keys
 from crypto_data.orchestration.resources import current_clock, watch_lake
@@ -184,6 +183,9 @@ def _alert_sensor(catalog: Catalog) -> dg.SensorDefinition:
         description="Tells a person what the lake can't mend, once, and when it is over.",
     )
     def tell_person(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        # The databases' libraries are loaded with the first tick, not with the definitions.
+        from crypto_data.orchestration.instance import end_dead_runs  # noqa: PLC0415
+
         end_dead_runs(context.instance)
         # Not measured: an exchange that does not answer must not keep its own alarm waiting.
         now_ms = exchange_ms(catalog.lake, local_ms())
