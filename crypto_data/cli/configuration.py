@@ -16,7 +16,7 @@ def read_catalog(config: Path | None) -> "Catalog":
         CatalogError: it cannot be found or used.
     """
     from crypto_data.catalog.location import find_catalog
-    from crypto_data.universe import open_catalog
+    from crypto_data.resolving import open_catalog
 
     path = find_catalog(config, os.environ, Path.cwd())
     return open_catalog(path, os.environ, datetime.now(UTC).date())

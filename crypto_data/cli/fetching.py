@@ -8,17 +8,20 @@ from datetime import date, timedelta
 from typing import Any
 
 from crypto_data.catalog.configuration import Catalog
+from crypto_data.catalog.location import state_folder
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import complain, print_rows, shorten_links, show_bytes
 from crypto_data.costs import estimate
 from crypto_data.coverage import DayState
-from crypto_data.errors import LakeNotWritable
 from crypto_data.exchanges import is_stand_in
 from crypto_data.harvest import Aim
-from crypto_data.health import health_view
 from crypto_data.intervals import DAY_MS
-from crypto_data.lake.feeds import current_wishes, exchange_ms, write_wishes
-from crypto_data.lake.inventory import rebuild_database
+from crypto_data.lake.feeds import (
+    current_wishes,
+    exchange_ms,
+    is_clock_fresh,
+    write_wishes,
+)
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import closed_end
 from crypto_data.planning import (
@@ -54,35 +57,18 @@ def measure_clock(catalog: Catalog, chosen: Selection) -> None:
     Raises:
         UsageError: the selection names what is not configured; nobody was asked.
     """
-    from crypto_data.orchestration.resources import current_clock
-
     series = choose_series(catalog, chosen)
     # Days that no clock could make right are refused before anybody is asked.
     check_days(series, chosen, exchange_ms(catalog.lake, local_ms()) + DAY_MS)
-    current_clock(catalog)
+    if not is_clock_fresh(catalog.lake):
+        from crypto_data.exchange_time import measure_clock as measure
+
+        measure(catalog, state_folder(os.environ))
 
 
 def note_wishes(catalog: Catalog) -> None:
     """Note in the lake what it is asked to hold."""
     write_wishes(catalog.lake, current_wishes(catalog))
-
-
-def say_nothing_to_fetch(catalog: Catalog) -> None:
-    """Say that all is settled, and tidy what a killed command may have left behind.
-
-    It may have fetched the last day and not come to refresh `lake.duckdb` or to end its run.
-    """
-    from crypto_data.orchestration.instance import open_instance, prepare_home
-
-    complain(["nothing to fetch: every day up to the last closed one is settled"])
-    try:
-        rebuild_database(
-            catalog.lake, local_ms(), lambda census: health_view(catalog, census, local_ms())
-        )
-    except LakeNotWritable as error:  # what was asked is done all the same
-        complain([str(error)])
-    with open_instance(prepare_home(catalog.path.parent, os.environ)):
-        pass  # opening it has ended the runs of killed commands
 
 
 def print_plan(needs: Sequence[Need], form: Format) -> None:
@@ -129,11 +115,13 @@ def fetch(
 ) -> int:
     """Run the plan in Dagster and print how it ended; return the exit status."""
     from crypto_data.cli.progress import showing_progress
+    from crypto_data.cli.start_up import end_loading
     from crypto_data.orchestration.backfill import run_backfill
     from crypto_data.orchestration.foreground import stopping_on_signals
     from crypto_data.orchestration.instance import open_instance, prepare_home
     from crypto_data.orchestration.runs import note_failed_runs
 
+    end_loading()
     home = prepare_home(catalog.path.parent, os.environ)
     os.environ["DAGSTER_HOME"] = str(home)
     with (

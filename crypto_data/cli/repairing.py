@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from crypto_data.catalog.configuration import Catalog
-from crypto_data.cli import fetching
+from crypto_data.cli import fetching, settled
 from crypto_data.cli.options import Format, local_ms
 from crypto_data.cli.output import complain
 from crypto_data.harvest import Aim
@@ -30,7 +30,7 @@ def repair_lake(catalog: Catalog, chosen: Selection, *, parallel: int, form: For
     needs = fetching.find_work(catalog, chosen)
     fetching.note_wishes(catalog)
     if not needs:
-        fetching.say_nothing_to_fetch(catalog)
+        settled.say_nothing_to_fetch(catalog)
         if form is Format.TABLE:
             return status
     return max(status, fetching.fetch(catalog, needs, parallel=parallel, form=form, aim=Aim.REPAIR))

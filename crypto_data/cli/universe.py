@@ -20,7 +20,7 @@ from crypto_data.cli.options import (
 if TYPE_CHECKING:
     from crypto_data.catalog.configuration import Catalog
     from crypto_data.lake.universe import Listing
-    from crypto_data.universe import Place
+    from crypto_data.resolving import Place
 
 universe_app = typer.Typer()
 
@@ -70,11 +70,13 @@ def refresh(catalog: "Catalog") -> "Catalog":
     Raises:
         DataSourceError: nobody could say what a pattern means, and the lake has no copy.
     """
-    from crypto_data.cli.output import complain
-    from crypto_data.universe import find_unmatched, pattern_places, resolve, stale_places
+    from crypto_data.resolving import pattern_places, resolve
 
     if not pattern_places(catalog):
         return catalog
+    from crypto_data.cli.output import complain
+    from crypto_data.universe import find_unmatched, stale_places
+
     _ask(catalog, stale_places(catalog, local_ms()))
     resolved = resolve(catalog)
     complain(map(str, find_unmatched(resolved)))
@@ -91,7 +93,8 @@ def refresh_unknown(catalog: "Catalog") -> "Catalog":
     """
     from crypto_data.cli.output import complain
     from crypto_data.lake.universe import known_universe
-    from crypto_data.universe import find_unmatched, pattern_places, resolve
+    from crypto_data.resolving import pattern_places, resolve
+    from crypto_data.universe import find_unmatched
 
     places = [
         place

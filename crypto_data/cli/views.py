@@ -11,8 +11,7 @@ from crypto_data.cli.zones import show_instant
 from crypto_data.coverage import ARCHIVE
 from crypto_data.lake.census import Census, take_census
 from crypto_data.lake.feeds import current_wishes
-from crypto_data.lake.inventory import read_view, run_statement
-from crypto_data.planning import check_names
+from crypto_data.lake.view_rows import read_view
 from crypto_data.selection import Selection
 from crypto_data.series import Series
 
@@ -31,6 +30,8 @@ def print_view(catalog: Catalog, view: str, selection: Selection, form: Format) 
     table = read_view(census, view, selection)
     rows = table.to_pylist()
     if not rows:
+        from crypto_data.planning import check_names
+
         held = {Series.parse(series_of(row)) for row in census.held.to_pylist()}
         check_names(held | set(catalog.all_series()), selection)
     shown = list(_SHOWN[view](rows)) if form is Format.TABLE else None
@@ -40,6 +41,7 @@ def print_view(catalog: Catalog, view: str, selection: Selection, form: Format) 
 def print_statement(catalog: Catalog, statement: str, form: Format) -> None:
     """Print the result of a user's SELECT."""
     from crypto_data.health import health_view
+    from crypto_data.lake.inventory import run_statement
 
     census = _census(catalog)
     more = health_view(catalog, census, local_ms())
