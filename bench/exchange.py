@@ -1,31 +1,34 @@
 """Configurations that point at a sandbox exchange, and the folders of a measured lake."""
 
+import json
 import os
-import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from crypto_data.sandbox.server import sandbox_config
 
-COMMAND = [sys.executable, "-m", "crypto_data.cli.main"]
-FEEDS = """\
-  - exchange: binance
-    market: spot
-    symbols: [BTCUSDT]
-    intervals: [1m]
-    start: 2024-01-01
-    end: {end}
-"""
+Feed = Mapping[str, Any]
 
+BITCOIN: Feed = {
+    "exchange": "binance",
+    "market": "spot",
+    "symbols": ["BTCUSDT"],
+    "intervals": ["1m"],
+    "start": "2024-01-01",
+    "end": "2025-01-01",
+}
 
 # So that the dailies are asked for.
 NO_MONTHLIES = ({"path": "*/monthly/*", "action": "absent"},)
 
 
-def write_config(folder: Path, url: str, end: str) -> Path:
-    """Write a configuration for an empty lake in `folder`, which is made; return its path."""
-    folder.mkdir(parents=True)
+def write_config(folder: Path, url: str, feed: Feed) -> Path:
+    """Write a configuration of one feed for a lake in `folder`, which is made; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "crypto_data.yaml"
-    path.write_text(sandbox_config(url, "./lake", FEEDS.format(end=end)))
+    text = json.dumps(feed, default=str)  # JSON is YAML
+    path.write_text(sandbox_config(url, "./lake", f"  - {text}"))
     return path
 
 
@@ -37,6 +40,11 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+def kline_files(lake: Path) -> list[Path]:
+    """Return a lake's kline files."""
+    return sorted(lake.glob("klines/**/*.parquet"))
+
+
 def bytes_kept(lake: Path) -> int:
     """Return the size of a lake's kline files."""
-    return sum(path.stat().st_size for path in lake.glob("klines/**/*.parquet"))
+    return sum(path.stat().st_size for path in kline_files(lake))

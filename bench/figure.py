@@ -1,4 +1,4 @@
-"""One figure: what was measured, what it should be, and what it is compared with."""
+"""One figure: what was measured, what stands beside it, and what it should be."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,62 +7,77 @@ from statistics import median
 from typing import Any
 
 
+class Unmeasured(Exception):
+    """Something cannot be measured here; the sentence says why."""
+
+
 class Better(StrEnum):
     """Which way a figure should go."""
 
-    HIGHER = "at least"
-    LOWER = "at most"
+    HIGHER = "≥"
+    LOWER = "≤"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The same work done by something else, measured in turns with a figure or just before it.
+
+    `goal` bounds the figure as a multiple of this one, in the figure's own direction; None is for
+    comparison only. `why_not` says why there are no `values`.
+    """
+
+    name: str
+    values: Sequence[float]
+    goal: float | None = None
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Repeated measurements of one thing; `yardstick` was measured in turns with `values`."""
+    """Repeated measurements of one thing, in `unit`.
+
+    `what` says how it is measured. `goal` is a bound in the unit itself; None is for comparison
+    only. `why_not` says why there are no `values`.
+    """
 
     name: str
     what: str
     unit: str
-    values: Sequence[float]
-    goal: float
     better: Better
-    yardstick_name: str
-    yardstick: Sequence[float]
+    values: Sequence[float]
+    goal: float | None = None
+    beside: Sequence[Beside] = ()
+    why_not: str = ""
 
     @property
-    def median(self) -> float:
+    def median(self) -> float | None:
         """The middle measurement."""
-        return median(self.values)
+        return median(self.values) if self.values else None
 
     @property
-    def ratio(self) -> float:
-        """The figure as a multiple of its yardstick."""
-        return self.median / median(self.yardstick)
+    def is_met(self) -> bool | None:
+        """Whether the median keeps the goal; None without a goal or a measurement."""
+        return self._keeps(self.median, self.goal)
 
-    @property
-    def is_met(self) -> bool:
-        """Whether the median keeps the goal."""
-        if self.better is Better.HIGHER:
-            return self.median >= self.goal
-        return self.median <= self.goal
+    def ratio(self, beside: Beside) -> float | None:
+        """Return the figure as a multiple of what stands beside it."""
+        if not self.values or not beside.values:
+            return None
+        return median(self.values) / median(beside.values)
+
+    def is_met_beside(self, beside: Beside) -> bool | None:
+        """Return whether the ratio keeps its goal; None without a goal or a measurement."""
+        return self._keeps(self.ratio(beside), beside.goal)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields, and what follows from them."""
-        return asdict(self) | {"median": self.median, "ratio": self.ratio, "is_met": self.is_met}
+        compared = [
+            asdict(one) | {"ratio": self.ratio(one), "is_met": self.is_met_beside(one)}
+            for one in self.beside
+        ]
+        return asdict(self) | {"median": self.median, "is_met": self.is_met, "beside": compared}
 
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much is measured, and how many times.
-
-    `days` of daily archives, a backfill up to `backfill_end`, a made lake of so many `symbols`
-    over `lake_days`.
-    """
-
-    days: int
-    backfill_end: str
-    symbols: int
-    lake_days: int
-    repeats: int
-
-
-FULL = Size(days=90, backfill_end="2025-01-01", symbols=400, lake_days=3000, repeats=5)
-QUICK = Size(days=3, backfill_end="2024-01-03", symbols=2, lake_days=100, repeats=1)
+    def _keeps(self, measured: float | None, goal: float | None) -> bool | None:
+        if measured is None or goal is None:
+            return None
+        return measured >= goal if self.better is Better.HIGHER else measured <= goal

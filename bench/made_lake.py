@@ -14,7 +14,8 @@ from pathlib import Path
 from crypto_data.coverage import DayFacts, SourceAnswer
 from crypto_data.intervals import Interval, TimeRange
 from crypto_data.lake.layout import part_path
-from crypto_data.lake.part import write_part
+from crypto_data.lake.ledger import to_ledger
+from crypto_data.lake.part import read_footer, read_rows, write_part
 from crypto_data.partitions import day_start_ms, days_in, expected_count, periods_of
 from crypto_data.schema import empty_klines
 from crypto_data.series import Market, Series
@@ -43,8 +44,13 @@ def make_lake(root: Path, symbols: int, days: int) -> list[Series]:
     return series
 
 
+def copy_part(source: Path, target: Path) -> None:
+    """Write a file's rows and ledger as those of another series of the same interval."""
+    write_part(target, read_rows(source), to_ledger(read_footer(source).runs))
+
+
 def _write_series(root: Path, held: Sequence[Series], days: int) -> None:
-    os.fsync = lambda _descriptor: None  # a lake that is thrown away need not outlive the power
+    os.fsync = lambda fd: None  # noqa: ARG005 - by its name; a lake that is thrown away need not outlive the power
     for series in held:
         first = LAST_DAY - timedelta(days=days)
         listed = first + timedelta(days=sum(series.symbol.encode()) % max(1, days // 4))

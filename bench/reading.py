@@ -3,21 +3,21 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 
-from bench.figure import Better, Figure, Size
+from bench.exchange import BITCOIN, write_config
+from bench.figure import Beside, Better, Figure
+from bench.made_lake import copy_part
+from bench.place import Place
 from crypto_data import OpenLake, open_lake
 from crypto_data.intervals import Interval
 from crypto_data.lake.layout import klines_glob, part_path
-from crypto_data.lake.ledger import to_ledger
-from crypto_data.lake.part import read_footer, read_rows, write_part
-from crypto_data.sandbox.server import sandbox_config
 from crypto_data.series import Market, Series
 
 # Over the end of a month, so that the 30 days of 1m lie in two files.
@@ -27,39 +27,31 @@ YEAR = (date(2024, 1, 1), date(2025, 1, 1))
 TURNS = 5
 # A ledger is held from when its file has settled: two seconds after it was written.
 SETTLE_SECONDS = 2.5
-FEEDS = """\
-  - exchange: binance
-    market: spot
-    symbols: [{symbols}]
-    intervals: [1m, 1h]
-    start: 2024-01-01
-"""
 
 
-def measure_klines(url: str, folder: Path, size: Size) -> Figure:
+def measure_klines(place: Place) -> list[Figure]:
     """Return the milliseconds of one call for 30 days of 1m that the lake has."""
-    lake, root = _open(url, folder, ["BTCUSDT"])
+    lake, root = _open(place, ["BTCUSDT"])
     lake.klines("BTCUSDT", "1m", FIRST, END)
-    _settle(size)
+    _settle(place)
     series = Series("binance", Market.SPOT, "BTCUSDT", Interval.MINUTE_1)
     files = [part_path(root, series, period) for period in ("2024-02", "2024-03")]
     ours, plain = _in_turns(
         lambda: lake.klines("BTCUSDT", "1m", FIRST, END),
         lambda: pq.read_table(files),
-        (size.repeats * TURNS, (END - FIRST) // timedelta(minutes=1)),
+        (place.size.repeats * TURNS, (END - FIRST) // timedelta(minutes=1)),
     )
-    return Figure(
-        "klines", "lake.klines of 30 days of 1m, in the lake", "ms",
-        ours, min(10.0, 2 * median(plain)), Better.LOWER, "pyarrow reads the same files", plain,
-    )  # fmt: skip
+    what = "`lake.klines` of 30 days of 1m that the lake has, in two files"
+    beside = [Beside("pyarrow reads the same files", plain, 2)]
+    return [Figure("klines", what, "ms", Better.LOWER, ours, goal=10, beside=beside)]
 
 
-def measure_many_klines(url: str, folder: Path, size: Size) -> Figure:
+def measure_many_klines(place: Place) -> list[Figure]:
     """Return the milliseconds of one call for 30 days of 1h of many symbols, as one table."""
-    symbols = [f"COIN{number:02}USDT" for number in range(min(50, size.symbols))]
-    lake, root = _open(url, folder, symbols)
+    symbols = [f"COIN{number:02}USDT" for number in range(min(50, place.size.symbols))]
+    lake, root = _open(place, symbols)
     _copy_year(lake, root, symbols)
-    _settle(size)
+    _settle(place)
     query = (
         f"SELECT * FROM read_parquet('{klines_glob(root)}', hive_partitioning = true) "  # noqa: S608
         f"WHERE symbol LIKE 'COIN%' AND open_time >= '{FIRST}' AND open_time < '{END}'"
@@ -69,22 +61,18 @@ def measure_many_klines(url: str, folder: Path, size: Size) -> Figure:
         ours, plain = _in_turns(
             lambda: lake.klines(symbols, "1h", FIRST, END),
             lambda: connection.sql(query).to_arrow_table(),
-            (size.repeats * TURNS, len(symbols) * ((END - FIRST) // timedelta(hours=1))),
+            (place.size.repeats * TURNS, len(symbols) * ((END - FIRST) // timedelta(hours=1))),
         )
-    return Figure(
-        "klines-many", f"lake.klines of {len(symbols)} symbols over 30 days of 1h", "ms",
-        ours, 3 * median(plain), Better.LOWER, "DuckDB reads the same rows", plain,
-    )  # fmt: skip
+    what = f"`lake.klines` of {len(symbols)} symbols over 30 days of 1h, one table"
+    beside = [Beside("DuckDB reads the same rows", plain, 3)]
+    return [Figure("klines-many", what, "ms", Better.LOWER, ours, beside=beside)]
 
 
-def _open(url: str, folder: Path, symbols: list[str]) -> tuple[OpenLake, Path]:
-    """Return an open lake in a folder, which is made, and where its files are."""
-    folder.mkdir(parents=True)
-    os.environ["XDG_STATE_HOME"] = str(folder / "state")
-    config = folder / "crypto_data.yaml"
-    feeds = FEEDS.format(symbols=", ".join(symbols))
-    config.write_text(sandbox_config(url, "./lake", feeds))
-    return open_lake(config), folder / "lake"
+def _open(place: Place, symbols: list[str]) -> tuple[OpenLake, Path]:
+    """Return an open lake in the place's folder, and where its files are."""
+    os.environ["XDG_STATE_HOME"] = str(place.folder / "state")
+    feed = {**BITCOIN, "symbols": symbols, "intervals": ["1m", "1h"], "end": None}
+    return open_lake(write_config(place.folder, place.url, feed)), place.folder / "lake"
 
 
 def _copy_year(lake: OpenLake, root: Path, symbols: list[str]) -> None:
@@ -92,14 +80,12 @@ def _copy_year(lake: OpenLake, root: Path, symbols: list[str]) -> None:
     lake.klines("BTCUSDT", "1h", *YEAR)
     traded = Series("binance", Market.SPOT, "BTCUSDT", Interval.HOUR_1)
     source = part_path(root, traded, "2024")
-    rows, ledger = read_rows(source), to_ledger(read_footer(source).runs)
     for symbol in symbols:
-        series = Series("binance", Market.SPOT, symbol, Interval.HOUR_1)
-        write_part(part_path(root, series, "2024"), rows, ledger)
+        copy_part(source, part_path(root, replace(traded, symbol=symbol), "2024"))
 
 
-def _settle(size: Size) -> None:
-    if size.repeats > 1:  # a quick run is about nothing but whether it runs
+def _settle(place: Place) -> None:
+    if place.size.repeats > 1:  # a quick run is about nothing but whether it runs
         time.sleep(SETTLE_SECONDS)
 
 
