@@ -13,9 +13,14 @@ import pytest
 
 from crypto_data import sandbox
 from crypto_data.errors import Broken
-from crypto_data.schema import FETCHED
+from crypto_data.schema import FETCHED, epoch_ms
 from crypto_data.series import Series
-from crypto_data.sources.archive_file import ArchiveFile, parse_csv, read_archive
+from crypto_data.sources.archive_file import (
+    BLOCK_BYTES,
+    ArchiveFile,
+    parse_csv,
+    read_archive,
+)
 
 RECORDED = Path(sandbox.__file__).parent / "recorded"
 
@@ -111,6 +116,27 @@ def test_units_are_told_apart_row_by_row() -> None:
 def test_legal_forms(content, rows) -> None:
     """Header or none, one row or none: all of them occur."""
     assert parse_csv(SPOT, content).num_rows == rows
+
+
+def test_long_text_is_parsed_piece_by_piece() -> None:
+    """Every row is there in its order, and the table is in one piece."""
+    day_ms = 1_704_412_800_000
+    times = [day_ms + 1000 * number for number in range(86_400)]
+    line = "{},1.0,4.0,0.5,{}.25,10.0,{},20.0,7,6.0,12.0,0\n"
+    text = "".join(line.format(ms, place, ms + 999) for place, ms in enumerate(times))
+    assert len(text) > 5 * BLOCK_BYTES
+
+    table = parse_csv(SPOT, HEADER + text.encode())
+
+    assert epoch_ms(table["open_time"]).to_pylist() == times
+    assert table["close"].to_pylist() == [place + 0.25 for place in range(86_400)]
+    assert {column.num_chunks for column in table.columns} == {1}
+
+
+def test_damage_in_a_later_piece_is_broken() -> None:
+    """A cell that is no number spoils the file wherever it stands."""
+    with pytest.raises(Broken, match="damaged CSV"):
+        parse_csv(SPOT, MILLI * (BLOCK_BYTES // len(MILLI) * 3) + MILLI.replace(b"4.0", b"four"))
 
 
 def test_coin_margined_columns_mean_something_else() -> None:

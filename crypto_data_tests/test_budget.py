@@ -94,6 +94,21 @@ def test_the_exchange_ahead_of_our_count_wins(tmp_path) -> None:
     assert budget.used() == 400
 
 
+def test_a_count_that_is_ours_alone_is_not_looked_up(tmp_path) -> None:
+    """Where nobody else spends, an answer costs no look into the shared file."""
+    budget = Budget(tmp_path, "rest-spot", 1000, window_ms=60_000_000)
+    budget.spend(10, **WHO)
+    late_ms = time.time_ns() // 1_000_000 + 7_000_000
+    statements = []
+    budget._bucket.conn.set_trace_callback(statements.append)
+
+    budget.observe(10, late_ms)
+    looks = len(statements)
+    budget.observe(11, late_ms)
+
+    assert (looks, budget.used()) == (0, 11)
+
+
 def test_a_used_up_budget_fails_with_the_time_it_takes(tmp_path) -> None:
     """When the exchange counts more than the limit, a caller is told to come back."""
     budget = Budget(tmp_path, "rest-spot", 100, window_ms=60_000_000, longest_wait_s=0.1)

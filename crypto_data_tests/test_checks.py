@@ -22,8 +22,9 @@ from crypto_data.orchestration.checks import (
     due_checks,
 )
 from crypto_data.orchestration.errands import PARTITION, RANGE_END, RANGE_START, run_request
+from crypto_data.orchestration.evaluations import JUDGED_UNTIL
 from crypto_data.orchestration.instance import open_instance
-from crypto_data.orchestration.judging import JUDGED_UNTIL, judging_config
+from crypto_data.orchestration.judging import judging_config
 from crypto_data.orchestration.names import CHECKS_JOB, asset_keys
 from crypto_data.partitions import day_start_ms
 from crypto_data.planning import RunPlan

@@ -10,11 +10,12 @@ from crypto_data.delisting import find_ends
 from crypto_data.lake.feeds import current_wishes, write_wishes
 from crypto_data.lake.universe import read_universe, write_universe
 from crypto_data.partitions import day_start_ms
+from crypto_data.resolving import resolve
 from crypto_data.sandbox.symbols import instant
 from crypto_data.series import Market, Series
 from crypto_data.sources.connect import local_ms
 from crypto_data.sources.http import Retry
-from crypto_data.universe import refresh_universe, resolve
+from crypto_data.universe import refresh_universe
 
 # OLDUSDT's last kline closed at 2024-02-20T03:00, NEWUSDT's first opens at 2024-05-17T06:00.
 FEED = {"symbols": ["O*", "N*"], "intervals": ["1d"], "start": "2024-02-15", "end": None}

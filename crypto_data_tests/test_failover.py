@@ -588,3 +588,36 @@ def test_an_explained_day_stays_so_when_the_archive_tells_no_more(checksum, conc
 
     assert day.conclusive is conclusive
     assert [one.source for one in day.answers] == ["vision", "rest"][: 1 + conclusive]
+
+
+def test_answers_that_follow_each_other_are_one_offer() -> None:
+    """Rows of two days in their order are judged and handed on together."""
+    source = FakeSource("rest", {MONDAY: whole(), TUESDAY: whole(TUESDAY)})
+
+    harvest = chain(source).fill(SERIES, [TimeRange(START, START + 2 * DAY_MS)])
+
+    (offer,) = harvest.offers
+    assert offer.rows.num_rows == 48
+
+
+def test_a_bad_row_spoils_its_own_answer_alone() -> None:
+    """Judged with others it is counted on its day, and set aside once."""
+    bad = whole(TUESDAY, price=-1.0)
+    source = FakeSource("rest", {MONDAY: whole(), TUESDAY: bad})
+
+    harvest = chain(source).fill(SERIES, [TimeRange(START, START + 2 * DAY_MS)])
+
+    assert [offer.rows.num_rows for offer in harvest.offers] == [24]
+    assert harvest.days[MONDAY].set_aside == {}
+    assert harvest.days[TUESDAY].set_aside == {"prices_are_positive": 24}
+    assert [table.num_rows for table in harvest.quarantined] == [24]
+
+
+def test_doubtful_rows_keep_a_rank_of_their_own() -> None:
+    """Firm and doubtful rows of neighbouring days are two offers."""
+    doubtful = whole(TUESDAY, trust=Trust.DOUBTFUL)
+    source = FakeSource("vision", {MONDAY: whole(), TUESDAY: doubtful})
+
+    harvest = chain(source).fill(SERIES, [TimeRange(START, START + 2 * DAY_MS)])
+
+    assert [offer.rank for offer in harvest.offers] == [0, 1]

@@ -121,6 +121,20 @@ def test_a_later_closing_never_shortens_a_ban(gate) -> None:
     assert gate.closing(HOST).until_ms == NOON_MS + 3_600_000
 
 
+def test_a_success_that_was_sent_before_does_not_lift_a_refusal(gate, clock) -> None:
+    """Of two requests on their way one is refused, then the other is answered."""
+    gate.close_after(HOST, Blocked("rest", "s", "HTTP 403"))
+    gate.opened(HOST)
+
+    assert gate.closing(HOST) is not None
+
+    clock.now_ms = gate.closing(HOST).until_ms
+    gate.opened(HOST)
+    gate.close_after(HOST, Blocked("rest", "s", "HTTP 403"))
+
+    assert gate.closing(HOST).failures == 1
+
+
 def test_a_ban_survives_a_restart_and_binds_other_processes(tmp_path, clock) -> None:
     """What one process closed, a fresh one finds closed."""
     script = (

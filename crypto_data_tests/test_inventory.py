@@ -15,11 +15,12 @@ from crypto_data.intervals import HOUR_MS, Interval, TimeRange
 from crypto_data.lake.census import take_census
 from crypto_data.lake.corrections import Correction
 from crypto_data.lake.feeds import Wanted, Wishes, write_wishes
-from crypto_data.lake.inventory import open_views, read_view, rebuild_database, run_statement
+from crypto_data.lake.inventory import rebuild_database, relate, run_statement
 from crypto_data.lake.layout import part_path
 from crypto_data.lake.ledger import to_ledger
 from crypto_data.lake.part import read_footer, read_rows, write_part
 from crypto_data.lake.store import Lake
+from crypto_data.lake.view_rows import read_view
 from crypto_data.partitions import day_start_ms, expected_opens
 from crypto_data.schema import KLINES, TIME, fetched_table
 from crypto_data.selection import Selection
@@ -151,6 +152,77 @@ def test_the_views_have_the_columns_of_the_contract(tmp_path, view, filled) -> N
     assert [*table.schema.names] == other.schema.names
     assert table.schema.types == other.schema.types
     assert bool(table.num_rows) is filled
+
+
+@pytest.mark.parametrize("filled", [True, False], ids=["filled", "empty"])
+@pytest.mark.parametrize("view", [name for name in COLUMNS if name != "klines"])
+def test_a_view_is_the_same_without_a_database(tmp_path, view, filled) -> None:
+    """Columns, types, rows and order are those of SQL, for series of several shards too."""
+    if filled:
+        made_lake(tmp_path)
+        correct(tmp_path)
+        for name in ("binance/um/BTCUSDT/1d", "binance/spot/AUSDT/1h", "binance/spot/BTCUSDT/1d"):
+            commit(tmp_path, Series.parse(name), day(1), [day_start_ms(day(1))], source="rest")
+    census = take_census(tmp_path, NOW)
+
+    shown = read_view(census, view, Selection())
+    told = run_statement(tmp_path, census, f"SELECT * FROM {view} ORDER BY ALL")
+
+    assert shown.schema.equals(told.schema)
+    assert shown.to_pylist() == told.to_pylist()
+    assert bool(shown.num_rows) is filled
+
+
+@pytest.mark.parametrize(
+    ("view", "touches"),
+    [
+        ("coverage", "day >= '{}' AND day < '{}'"),
+        ("gaps", "gap_end > '{}' AND gap_start < '{}'"),
+        ("corrections", "day >= '{}' AND day < '{}'"),
+    ],
+)
+@pytest.mark.parametrize("first", [None, 2, 4], ids=["no-start", "day-2", "day-4"])
+@pytest.mark.parametrize("end", [None, 5, 6], ids=["no-end", "day-5", "day-6"])
+def test_a_view_is_chosen_by_series_and_days(tmp_path, view, touches, first, end) -> None:
+    """Days are those a row touches, the end left out; names must all fit."""
+    made_lake(tmp_path)
+    correct(tmp_path)
+    start, until = (day(one) if one else None for one in (first, end))
+    chosen = Selection(("binance",), ("spot",), ("BTCUSDT", "X"), ("1h",), start, until)
+    census = take_census(tmp_path, NOW)
+
+    shown = read_view(census, view, chosen)
+    told = run_statement(
+        tmp_path,
+        census,
+        f"SELECT * FROM {view} WHERE symbol = 'BTCUSDT' AND "
+        f"{touches.format(start or date(2000, 1, 1), until or date(2100, 1, 1))} ORDER BY ALL",
+    )
+
+    assert shown.to_pylist() == told.to_pylist()
+
+
+def test_the_figures_of_a_series_are_sums_over_its_days(tmp_path) -> None:
+    """Rows, expected and missing ones and days by state are those that coverage and gaps tell."""
+    made_lake(tmp_path)
+    states = ("complete", "partial", "missing", "explained", "unlisted", "provisional")
+    counts = ", ".join(f"count(*) FILTER (state = '{one}') AS days_{one}" for one in states)
+
+    summed = rows(
+        tmp_path,
+        f"SELECT symbol, sum(rows)::BIGINT, sum(expected)::BIGINT, {counts}, max(ingested_at), "
+        "(SELECT count(*) FROM gaps WHERE gaps.symbol = coverage.symbol AND state = 'open'), "
+        "(SELECT coalesce(sum(missing_rows), 0)::BIGINT FROM gaps "
+        " WHERE gaps.symbol = coverage.symbol) FROM coverage GROUP BY symbol ORDER BY symbol",
+    )
+    told = rows(
+        tmp_path,
+        "SELECT symbol, rows, expected_rows, "
+        + ", ".join(f"days_{one}" for one in states)
+        + ", last_ingested, gaps, missing_rows FROM inventory ORDER BY symbol",
+    )
+
+    assert told == summed
 
 
 def test_every_day_of_a_feed_has_its_state(tmp_path) -> None:
@@ -368,9 +440,7 @@ def test_a_database_that_cannot_be_written_is_an_error_of_the_lake(tmp_path) -> 
 
 def test_views_can_be_opened_without_a_lake(tmp_path) -> None:
     """A folder that is not there yet is an empty lake, and is not made by looking."""
-    with open_views(tmp_path / "none", take_census(tmp_path / "none", NOW)) as connection:
-        assert connection.execute("SELECT count(*) FROM klines").fetchall() == [(0,)]
-
+    assert rows(tmp_path / "none", "SELECT count(*) FROM klines") == [(0,)]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -391,13 +461,25 @@ def test_corrections_are_a_row_a_replaced_day(tmp_path) -> None:
     assert rows(tmp_path, "SELECT columns[1] FROM corrections") == [("close",)]
 
 
+def test_what_is_made_of_a_relation_reads_klines_too(tmp_path) -> None:
+    """A relation that named no klines itself may be joined with them afterwards."""
+    made_lake(tmp_path)
+    census = take_census(tmp_path, NOW)
+    told = relate(tmp_path, census, "SELECT symbol FROM inventory LIMIT 1")
+
+    counted = told.project("(SELECT count(*) FROM klines)").fetchall()
+
+    assert counted == [(ask(tmp_path, "SELECT count(*) AS n FROM klines")["n"][0].as_py(),)]
+    assert counted[0][0] > 0
+
+
 def test_further_views_can_be_handed_in(tmp_path) -> None:
     """A table that others make is a view like the rest, in a statement and in the database."""
     made_lake(tmp_path)
     census = take_census(tmp_path, NOW)
     extra = {"moods": pa.table({"symbol": ["B", "A"], "mood": ["good", "bad"]})}
 
-    shown = read_view(census, "moods", Selection(symbols=("A",)), extra)
+    shown = run_statement(tmp_path, census, "SELECT * FROM moods WHERE symbol = 'A'", extra)
     told = run_statement(tmp_path, census, "SELECT count(*) AS n FROM moods, inventory", extra)
     path = rebuild_database(tmp_path, NOW, lambda _census: extra)
 
@@ -407,6 +489,42 @@ def test_further_views_can_be_handed_in(tmp_path) -> None:
         assert database.execute("SELECT count(*) FROM moods").fetchall() == [(2,)]
     with pytest.raises(UsageError, match="moods"):
         run_statement(tmp_path, census, "SELECT * FROM moods")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("SELECT count(*) FROM klines", id="plain"),
+        pytest.param("FROM inventory SELECT (SELECT count(*) FROM KLINES) LIMIT 1", id="capitals"),
+        pytest.param(
+            'WITH held AS (FROM memory.main."klines") SELECT count(*) FROM held', id="cte"
+        ),
+        pytest.param("SELECT count(*) FROM query_table('klines')", id="named-by-text"),
+        pytest.param("SELECT count(*) FROM query('FROM kl' || 'ines')", id="text-made-up"),
+        pytest.param("SELECT count FROM (SUMMARIZE klines) LIMIT 1", id="summarize"),
+    ],
+)
+def test_klines_are_found_wherever_a_statement_names_them(tmp_path, statement) -> None:
+    """In a subquery, under a name of its own, or by a function."""
+    made_lake(tmp_path)
+
+    assert rows(tmp_path, statement) == [(82,)]
+
+
+def test_a_statement_that_names_no_klines_looks_for_none(tmp_path) -> None:
+    """The view is there, typed, and stands on no file: there may be a hundred thousand."""
+    made_lake(tmp_path)
+    text = "SELECT sql FROM duckdb_views() WHERE view_name = 'klines'"
+
+    [(without,)] = rows(tmp_path, text)
+    [(other,)] = rows(tmp_path, f"WITH klines AS (SELECT 1 AS n) {text} AND 1 IN (FROM klines)")
+    [(with_klines,)] = rows(tmp_path, f"{text} AND EXISTS (FROM klines)")
+    columns = rows(tmp_path, "SELECT column_name, column_type FROM (DESCRIBE klines)")
+
+    assert "read_parquet" not in without
+    assert "read_parquet" not in other
+    assert "read_parquet" in with_klines
+    assert [name for name, _ in columns] == COLUMNS["klines"]
 
 
 DAMAGES = {

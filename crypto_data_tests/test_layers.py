@@ -34,8 +34,9 @@ LAYERS = [
         {"planning", "costs"},
         {"mending", "making.due"},
         {"watching", "troubles", "health"},
-        {"universe", "listings", "delisting"},
+        {"resolving", "universe", "listings", "delisting"},
         {"diagnosis"},
+        {"exchange_time"},
     ],
     [{"exporting.*"}],
     [{"api.*"}],
@@ -46,7 +47,7 @@ LAYERS = [
 # Heavy or dangerous libraries, and the only places that may name them.
 ONLY_IN = {
     "dagster": ("orchestration.*", "definitions"),
-    "httpx": ("sources.http", "alerts.courier"),
+    "httpx": ("sources.http", "sources.connections", "alerts.courier"),
     "apprise": ("alerts.courier",),
     "stamina": ("sources.http",),
     "duckdb": ("lake.inventory", "orchestration.*"),

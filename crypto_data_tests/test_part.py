@@ -156,6 +156,40 @@ def test_the_disk_has_the_bytes_before_the_name_and_the_name_before_we_go_on(tmp
     assert targets[3:] == [path, path.parent]
 
 
+FLUSHED = """
+import os, pathlib, sys
+real, flushed = os.fsync, []
+def fsync(descriptor):
+    flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    real(descriptor)
+os.fsync = fsync
+from crypto_data.lake.layout import part_path
+from crypto_data.lake.locking import locked
+from crypto_data.lake.part import replace_file
+from crypto_data.series import Series
+root, series = pathlib.Path(sys.argv[1]), Series.parse("binance/spot/BTCUSDT/1m")
+with locked(root, series, "2024-03"):
+    replace_file(part_path(root, series, "2024-03"), b"new")
+print(*(os.path.relpath(path, root) for path in flushed))
+"""
+
+
+def test_folders_that_need_not_survive_are_not_flushed(tmp_path) -> None:
+    """Of a new lake those above klines are, the lake's own first; none of locks and drafts is."""
+    done = subprocess.run(
+        [sys.executable, "-c", FLUSHED, tmp_path / "lake"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    flushed = done.stdout.split()
+    above = ["klines"]
+    for folder in ("exchange=binance", "market=spot", "interval=1m", "symbol=BTCUSDT"):
+        above.append(f"{above[-1]}/{folder}")
+    assert flushed[:6] == ["..", ".", *above[:4]]
+    assert flushed[6].endswith(".tmp")
+    assert flushed[7:] == [above[4]]
+
+
 FULL = """
 import resource, signal, sys, pathlib
 from crypto_data.errors import LakeNotWritable

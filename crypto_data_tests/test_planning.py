@@ -6,9 +6,14 @@ import pytest
 
 from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.costs import estimate
+from crypto_data.coverage import DayFacts
 from crypto_data.errors import UsageError
-from crypto_data.intervals import DAY_MS, HOUR_MS, Interval
-from crypto_data.lake.feeds import wanted_series
+from crypto_data.intervals import DAY_MS, HOUR_MS, Interval, TimeRange
+from crypto_data.lake.census import take_census
+from crypto_data.lake.feeds import Wishes, wanted_series
+from crypto_data.lake.layout import part_path
+from crypto_data.lake.overdue import unsettled_stretches
+from crypto_data.lake.part import write_part
 from crypto_data.lake.store import Lake
 from crypto_data.partitions import day_start_ms
 from crypto_data.planning import (
@@ -19,10 +24,12 @@ from crypto_data.planning import (
     find_needs,
     plan_runs,
 )
+from crypto_data.schema import empty_klines
 from crypto_data.selection import Selection
 from crypto_data.series import Market, Series
 
 FIRST = date(2024, 1, 10)
+HOLE = TimeRange(0, 4 * HOUR_MS)
 
 
 def day(number) -> date:
@@ -132,6 +139,33 @@ def test_an_empty_lake_lacks_every_closed_day(catalog, selection, now, numbers) 
     assert [one.days for one in needs] == ([tuple(map(day, numbers))] if numbers else [])
     assert sum(one.rows for one in needs) == 24 * len(numbers)
     assert not catalog.lake.exists()
+
+
+def test_a_large_plan_is_the_same_and_opens_no_settled_file(catalog, monkeypatch) -> None:
+    """The index says which days may be unsettled; of those the ledger of their file decides."""
+    chosen = choose_series(catalog, Selection(intervals=("1h",)))
+    one, other, *_ = chosen
+    ledger = {
+        day(0): DayFacts(rows=24, sources=(("vision", 24),)),
+        day(1): DayFacts(rows=24, sources=(("ccxt:okx", 24),)),
+        day(2): DayFacts(rows=24, sources=(("ccxt:okx", 24),), explained=True),
+        day(3): DayFacts(rows=20, sources=(("vision", 20),), absent=(HOLE,), explained=True),
+        day(4): DayFacts(rows=20, sources=(("rest", 20),), absent=(HOLE,)),
+        day(5): DayFacts(rows=2, sources=(("made:1m", 2),), unlisted_rows=24),
+    }
+    write_part(part_path(catalog.lake, one, f"{FIRST:%Y}"), empty_klines(), ledger)
+    settled = {day(number): ledger[day(0)] for number in range(6)}
+    write_part(part_path(catalog.lake, other, f"{FIRST:%Y}"), empty_klines(), settled)
+    now_ms = day_start_ms(day(6))
+
+    small = find_needs(Lake(catalog.lake), chosen, Selection(), now_ms)
+    monkeypatch.setattr("crypto_data.planning.MANY_DAYS", 0)
+    large = find_needs(Lake(catalog.lake), chosen, Selection(), now_ms)
+    runs = take_census(catalog.lake, now_ms, Wishes(wanted_series(catalog))).runs
+
+    assert large == small
+    assert [need.days for need in large if need.series == one] == [(day(1), day(4), day(5))]
+    assert other not in unsettled_stretches(runs)
 
 
 def test_series_of_one_stretch_share_a_run() -> None:

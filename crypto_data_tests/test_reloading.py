@@ -15,12 +15,13 @@ from crypto_data.lake.universe import read_universe, write_universe
 from crypto_data.orchestration.assembly import build_definitions
 from crypto_data.orchestration.instance import open_instance, prepare_home
 from crypto_data.orchestration.reloading import SENSOR, describe_change
+from crypto_data.resolving import resolve
 from crypto_data.sandbox.faults import Fault
 from crypto_data.sandbox.symbols import instant
 from crypto_data.series import Market
 from crypto_data.sources.connect import local_ms
 from crypto_data.sources.http import Retry
-from crypto_data.universe import refresh_universe, resolve
+from crypto_data.universe import refresh_universe
 from crypto_data_tests.conftest import COMMAND
 from crypto_data_tests.test_signals import answers, free_port, wait_for, wait_for_assets
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from crypto_data.sources.http import HttpClient, Retry
 from crypto_data.sources.rest import RestSource
 from crypto_data.sources.rest_page import RULES, parse_page
 from crypto_data.sources.rest_symbols import parse_symbols
+from crypto_data.sources.rest_text import read_items
 from crypto_data.sources.rest_trip import RestEndpoint
 
 NOW_MS = instant("2024-03-20T12:34:56")
@@ -345,6 +347,62 @@ def test_what_is_no_page(body) -> None:
     """Anything but rows of twelve items with times as numbers and prices as text is refused."""
     with pytest.raises(ValueError, match=r"klines|items|JSON"):
         parse_page(body, Market.SPOT)
+
+
+@pytest.mark.parametrize(
+    ("found", "planted"),
+    [
+        pytest.param(b"[1704412800000,", b"[01704412800000,", id="leading-zero"),
+        pytest.param(b"[1704412800000,", b"[,", id="no-time"),
+        pytest.param(b"[1704412800000,", b"[99999999999999999999,", id="time-overflow"),
+        pytest.param(b"[[", b"[1[", id="number-before-a-row"),
+        pytest.param(b'"],[', b'"]1,[', id="number-between-rows"),
+        pytest.param(b'"],[', b'"]\n[', id="no-comma-between-rows"),
+        pytest.param(b'"],[', b'"],[],[', id="empty-row"),
+        pytest.param(b'"],[', b'"],[[', id="row-in-a-row"),
+        pytest.param(b'"1.0"', b'"1.0"5', id="number-behind-the-quotes"),
+        pytest.param(b'"1.0"', b"1.0", id="price-as-number"),
+        pytest.param(b'"1.0"', b'""', id="no-price"),
+        pytest.param(b'"1.0"', b'"1.0.0"', id="two-points"),
+        pytest.param(b",7,", b',"7",', id="count-as-text"),
+        pytest.param(b"]]", b"]", id="not-closed"),
+        pytest.param(b"]]", b"]]]", id="closed-twice"),
+        pytest.param(b"]]", b"],]", id="comma-behind-the-last-row"),
+        pytest.param(b"]]", b"]]0", id="number-behind-the-end"),
+    ],
+)
+def test_a_damaged_page_in_the_exchange_own_spelling(found, planted) -> None:
+    """What is no page is none either where it looks like one, but for a byte or two."""
+    body = json.dumps([ROW] * 3, separators=(",", ":")).encode()
+    assert read_items(body) is not None
+
+    with pytest.raises(ValueError, match=r"klines|items|JSON"):
+        parse_page(body.replace(found, planted, 1), Market.SPOT)
+
+
+@pytest.mark.parametrize(
+    "series", ["binance/spot/BTCUSDT/1m", "binance/um/BTCUSDT/1m", "binance/cm/BTCUSD_PERP/1m"]
+)
+def test_the_exchange_own_spelling_reads_as_any_other(sandbox, series) -> None:
+    """A page is read as CSV, and gives the table that the same JSON with blanks does."""
+    series = Series.parse(series)
+    bounds = f"startTime={instant('2024-01-05')}&limit=1000"
+    path = f"{RULES[series.market].root}/klines?symbol={series.symbol}&interval=1m&{bounds}"
+    with urllib.request.urlopen(sandbox.url + path) as answer:  # noqa: S310 - loopback
+        body = answer.read()
+
+    page = parse_page(body, series.market)
+
+    assert read_items(body) is not None
+    assert page.num_rows == 1000
+    assert page.equals(parse_page(json.dumps(json.loads(body)).encode(), series.market))
+
+
+def test_a_count_of_nothing_is_no_leading_zero() -> None:
+    """A quiet kline counts 0 trades."""
+    body = json.dumps([[*ROW[:8], 0, *ROW[9:]]], separators=(",", ":")).encode()
+
+    assert read_items(body)[8].to_pylist() == [0]
 
 
 def test_coin_margined_items_mean_something_else() -> None:

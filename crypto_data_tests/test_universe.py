@@ -17,6 +17,7 @@ from crypto_data.lake.universe import (
     write_universe,
 )
 from crypto_data.listings import Wanted, find_pauses, learn_days
+from crypto_data.resolving import open_catalog, resolve
 from crypto_data.sandbox.faults import Fault
 from crypto_data.sandbox.server import Sandbox
 from crypto_data.sandbox.symbols import Symbol, instant
@@ -27,9 +28,7 @@ from crypto_data.universe import (
     ASK_AGAIN_MS,
     KEEP_MS,
     find_unmatched,
-    open_catalog,
     refresh_universe,
-    resolve,
     stale_places,
 )
 from crypto_data_tests.conftest import Desk

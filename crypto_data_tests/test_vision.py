@@ -332,17 +332,23 @@ def test_a_broken_day_leaves_what_the_month_has(sandbox, vision) -> None:
 class OneFile(BaseHTTPRequestHandler):
     """An archive with one file, whose last row is of the next day."""
 
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self):
+        self.answer("2024-01-05", rows=25)
+
+    def answer(self, day, *, rows):
+        start = instant(day)
         lines = "".join(
             f"{start},1,1,1,1,1,{start + 3_599_999},1,1,1,1,0\n"
-            for start in range(instant("2024-01-05"), instant("2024-01-06") + 1, 3_600_000)
+            for start in range(start, start + rows * 3_600_000, 3_600_000)
         )
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr(zipfile.ZipInfo("BTCUSDT-1h-2024-01-05.csv"), lines)
+            archive.writestr(zipfile.ZipInfo(f"BTCUSDT-1h-{day}.csv"), lines)
         body = buffer.getvalue()
         if self.path.endswith("CHECKSUM"):
-            body = f"{hashlib.sha256(body).hexdigest()}  BTCUSDT-1h-2024-01-05.zip".encode()
+            body = f"{hashlib.sha256(body).hexdigest()}  BTCUSDT-1h-{day}.zip".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -350,6 +356,49 @@ class OneFile(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         """Say nothing."""
+
+
+class Backwards(OneFile):
+    """An archive that hands over the second day's file once it was asked for the third's."""
+
+    third_asked = threading.Event()
+
+    def do_GET(self):
+        day = self.path.partition("1h-")[2][:10].removeprefix("BTCUSDT-1h-")
+        if day == "2024-01-07":
+            self.third_asked.set()
+        if day == "2024-01-06":
+            self.third_asked.wait(10)
+        self.answer(day, rows=24)
+
+
+def test_dailies_come_side_by_side_and_in_their_order(tmp_path) -> None:
+    """A slow file does not keep the next one waiting; each answer tells its own two requests."""
+    client = HttpClient(timeout=5, concurrency=4, retry=Retry(max_retries=0))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Backwards) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        address = VisionAddress(url=url, listing=url)
+        vision = VisionSource(client, Gate(tmp_path, lambda: NOW_MS), address, lambda: NOW_MS)
+        answers = list(vision.fetch(SPOT, [days_of("2024-01-05", 4)]))
+        server.shutdown()
+        client.close()
+
+    assert [str(answer.days[0]) for answer in answers] == [
+        f"2024-01-0{day}" for day in (5, 6, 7, 8)
+    ]  # fmt: skip
+    assert [(one.outcome, one.attempts) for one in answers] == [(Outcome.SERVED, 2)] * 4
+
+
+def test_a_host_that_refuses_the_first_file_is_not_asked_for_a_second(sandbox, vision) -> None:
+    """Further files are asked for once the first has come."""
+    sandbox.faults.add(Fault("*daily*", "status", status=403, body="html403"))
+
+    (answer,) = vision.fetch(SPOT, [days_of("2024-01-04", 5)])
+
+    assert (answer.outcome, len(answer.days), answer.attempts) == (Outcome.BLOCKED, 5, 1)
+    assert len(sandbox.requests) == 1
 
 
 def test_rows_of_other_days_are_set_aside_and_counted(tmp_path) -> None:
