@@ -17,6 +17,7 @@ from crypto_data.catalog.configuration import Catalog, Feed
 from crypto_data.coverage import ARCHIVE, DayState
 from crypto_data.exchanges import CCXT
 from crypto_data.intervals import HOUR_MS, Period
+from crypto_data.lake.census_tables import SERIES_NAMES
 from crypto_data.partitions import EPOCH, ONE_DAY, closed_end, day_of
 from crypto_data.patience import asked_again_ms
 from crypto_data.series import Series
@@ -35,7 +36,6 @@ DAYS_A_YEAR = 365
 SETTLE_MS = 26 * HOUR_MS
 
 _NO_TURNS: Mapping[str, int] = MappingProxyType({})
-_NAMES = ("exchange", "market", "symbol", "interval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def unsettled_from(runs: pa.Table, feed: Feed, first: date) -> date | None:
     firsts = [
         day
         for *names, day in zip(
-            *(recent[name].to_pylist() for name in (*_NAMES, "first_day")), strict=True
+            *(recent[name].to_pylist() for name in (*SERIES_NAMES, "first_day")), strict=True
         )
         if "/".join(names) in wanted
     ]
@@ -152,7 +152,7 @@ def _stretches(runs: pa.Table, catalog: Catalog) -> Iterator[Stretch]:
         for series, feed in catalog.all_series().items()
         if feed.finer(series) is None
     }
-    columns = (*_NAMES, "first_day", "days")
+    columns = (*SERIES_NAMES, "first_day", "days")
     for *names, first, days in zip(*(runs[name].to_pylist() for name in columns), strict=True):
         series = configured.get("/".join(names))
         if series is not None:

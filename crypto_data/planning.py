@@ -32,8 +32,8 @@ from crypto_data.series import Series
 # Gaps this close together are asked for in one run: a run costs more than looking at a few days
 # that turn out to be settled.
 NEAR_DAYS = 7
-# Of more days, of all series together, the index is asked first which of them may be unsettled: to
-# look at each in its ledger takes 5 µs, the index of 47,000 files half a second.
+# Of more days, of all series together, the index is asked first which of them may be unsettled:
+# 3.6 million took 51 s in their ledgers, 12.5 s with the index.
 MANY_DAYS = 100_000
 # More runs than this are folded into one a feed.
 MOST_RUNS = 20

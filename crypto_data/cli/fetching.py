@@ -51,7 +51,7 @@ def find_work(catalog: Catalog, chosen: Selection) -> list[Need]:
     return find_needs(Lake(catalog.lake), series, chosen, now_ms)
 
 
-def measure_clock(catalog: Catalog, chosen: Selection) -> None:
+def refresh_clock(catalog: Catalog, chosen: Selection) -> None:
     """Ask the exchange for its time, unless it told it a moment ago: it says which days are over.
 
     Raises:
@@ -61,9 +61,9 @@ def measure_clock(catalog: Catalog, chosen: Selection) -> None:
     # Days that no clock could make right are refused before anybody is asked.
     check_days(series, chosen, exchange_ms(catalog.lake, local_ms()) + DAY_MS)
     if not is_clock_fresh(catalog.lake):
-        from crypto_data.exchange_time import measure_clock as measure
+        from crypto_data.exchange_time import measure_clock
 
-        measure(catalog, state_folder(os.environ))
+        measure_clock(catalog, state_folder(os.environ))
 
 
 def note_wishes(catalog: Catalog) -> None:

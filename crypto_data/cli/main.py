@@ -174,7 +174,7 @@ def _fetch(
     if dry_run:
         fetching.print_plan(fetching.find_work(catalog, chosen), form)
         return 0
-    fetching.measure_clock(catalog, chosen)
+    fetching.refresh_clock(catalog, chosen)
     needs = fetching.find_work(catalog, chosen)
     fetching.note_wishes(catalog)
     if not needs:

@@ -22,7 +22,7 @@ def repair_lake(catalog: Catalog, chosen: Selection, *, parallel: int, form: For
     Raises:
         UsageError: the selection names what is not configured; nothing was done.
     """
-    fetching.measure_clock(catalog, chosen)
+    fetching.refresh_clock(catalog, chosen)
     now_ms = exchange_ms(catalog.lake, local_ms())
     check_days(choose_series(catalog, chosen), chosen, now_ms)
     healed = _heal(catalog, chosen, now_ms)

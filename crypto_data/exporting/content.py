@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from crypto_data.coverage import DayState
 from crypto_data.intervals import DAY_MS, TimeRange, count_open_times
 from crypto_data.lake.census import Census
+from crypto_data.lake.census_tables import SERIES_NAMES
 from crypto_data.partitions import day_of, day_start_ms, days_in, expected_count
 from crypto_data.selection import Selection
 from crypto_data.series import Series
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAMES = ("exchange", "market", "symbol", "interval")
 
 # Ranges, and what is so in each.
 Stretches = Sequence[tuple[TimeRange, Any]]
@@ -60,8 +60,8 @@ class Content:
 
 def find_series(census: Census, selection: Selection) -> list[Series]:
     """Return the series of a lake, and those it is asked to hold, that a selection names."""
-    held = census.held.select(_NAMES)
-    for name, chosen in zip(_NAMES, _chosen(selection), strict=True):
+    held = census.held.select(SERIES_NAMES)
+    for name, chosen in zip(SERIES_NAMES, _chosen(selection), strict=True):
         if chosen:
             held = held.filter(pc.is_in(held[name], pa.array(chosen)))
     return [Series.parse("/".join(row.values())) for row in held.to_pylist()]
@@ -110,7 +110,7 @@ def content_of(
 
 
 def _rows_of(table: pa.Table, series: Series) -> pa.Table:
-    for name in _NAMES:
+    for name in SERIES_NAMES:
         table = table.filter(pc.equal(table[name], str(getattr(series, name))))
     return table
 

@@ -21,7 +21,8 @@ from crypto_data.lake.shard import SHARD, ShardName
 from crypto_data.lake.tiles import STATES, Judged
 from crypto_data.schema import TIME
 
-SERIES = [(name, pa.string()) for name in ("exchange", "market", "symbol", "interval")]
+SERIES_NAMES = ("exchange", "market", "symbol", "interval")
+SERIES = [(name, pa.string()) for name in SERIES_NAMES]
 
 # A row is a run of neighbouring days of one series in one state, with equal facts. `source`,
 # `reason`, `checksum`, `etag` and `address` are null where the days were never asked for;

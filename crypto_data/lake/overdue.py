@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from crypto_data.coverage import DayState
 from crypto_data.exchanges import CCXT, MADE
 from crypto_data.intervals import HOUR_MS
+from crypto_data.lake.census_tables import SERIES_NAMES
 from crypto_data.partitions import ONE_DAY, day_closed_ms
 from crypto_data.patience import GIVEN_UP_ATTEMPTS
 from crypto_data.series import Series
 
-_NAMES = ("exchange", "market", "symbol", "interval")
 _GAPS = [str(state) for state in DayState if state.is_gap]
 _UNSETTLED = [*_GAPS, str(DayState.PROVISIONAL)]
 
@@ -68,7 +68,7 @@ def given_up_days(runs: pa.Table, wanted: Container[Series]) -> list[GapDays]:
 
 def lacking_days(runs: pa.Table, series: Series, first: date, end: date) -> list[GapDays]:
     """Return the gap days of one series that touch the days `[first, end)`."""
-    for name in _NAMES:
+    for name in SERIES_NAMES:
         runs = runs.filter(pc.equal(runs[name].cast(pa.string()), str(getattr(series, name))))
     return [days for days in gap_days(runs, {series}) if days.first < end and first < days.end]
 
@@ -76,9 +76,9 @@ def lacking_days(runs: pa.Table, series: Series, first: date, end: date) -> list
 def count_gap_days(runs: pa.Table) -> dict[Series, int]:
     """Return how many days of each series are partial or missing; series without are left out."""
     runs = runs.filter(pc.is_in(runs["state"].cast(pa.string()), pa.array(_GAPS)))
-    names = [runs[name].cast(pa.string()) for name in _NAMES]
-    table = pa.table([*names, runs["days"]], names=[*_NAMES, "days"])
-    counted = table.group_by(list(_NAMES), use_threads=False).aggregate([("days", "sum")])
+    names = [runs[name].cast(pa.string()) for name in SERIES_NAMES]
+    table = pa.table([*names, runs["days"]], names=[*SERIES_NAMES, "days"])
+    counted = table.group_by(list(SERIES_NAMES), use_threads=False).aggregate([("days", "sum")])
     return dict(zip(series_in(counted), counted["days_sum"].to_pylist(), strict=True))
 
 
@@ -127,5 +127,5 @@ def stale_series(
 
 def series_in(table: pa.Table) -> Iterable[Series]:
     """Return the series of each row of a table with the columns of its name."""
-    names = zip(*(table[name].to_pylist() for name in _NAMES), strict=True)
+    names = zip(*(table[name].to_pylist() for name in SERIES_NAMES), strict=True)
     return [Series.parse("/".join(parts)) for parts in names]

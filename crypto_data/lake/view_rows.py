@@ -13,16 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_data.lake.census import Census
-from crypto_data.lake.census_tables import SERIES, days_array
+from crypto_data.lake.census_tables import SERIES_NAMES, days_array
 from crypto_data.lake.grid import Numbers, number_of
 from crypto_data.lake.held import INVENTORY
 from crypto_data.partitions import ONE_DAY
 from crypto_data.schema import TIME
 from crypto_data.selection import Selection
 
-_NAMES = tuple(name for name, _ in SERIES)
 _COVERAGE = (
-    *_NAMES, "day", "rows", "expected", "state", "source", "ingested_at", "attempts",
+    *SERIES_NAMES, "day", "rows", "expected", "state", "source", "ingested_at", "attempts",
     "last_attempt", "reason", "set_aside", "checksum", "address",
 )  # fmt: skip
 
@@ -53,7 +52,7 @@ def read_view(census: Census, view: str, selection: Selection) -> pa.Table:
 
 def _of_series(table: pa.Table, selection: Selection) -> pa.Table:
     for name, chosen in zip(
-        _NAMES,
+        SERIES_NAMES,
         (selection.exchanges, selection.markets, selection.symbols, selection.intervals),
         strict=True,
     ):
@@ -82,7 +81,7 @@ def _ordered(table: pa.Table, *times: str) -> pa.Table:
     Without `times` those of a series stay in their order, which is by time in every table but one.
     """
     keys = [table[name].to_numpy() for name in reversed(times)]
-    keys += [_ranks(table[name]) for name in reversed(_NAMES)]
+    keys += [_ranks(table[name]) for name in reversed(SERIES_NAMES)]
     return table.take(pa.array(np.lexsort(keys)))
 
 

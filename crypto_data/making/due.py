@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from crypto_data.catalog.configuration import Catalog
 from crypto_data.coverage import DayState
+from crypto_data.lake.census_tables import SERIES_NAMES
 from crypto_data.lake.grid import Numbers
 from crypto_data.mending import Stretch
 from crypto_data.partitions import EPOCH
 from crypto_data.series import Series
 
-_NAMES = ("exchange", "market", "symbol", "interval")
 _GAPS = [str(state) for state in DayState if state.is_gap]
 # A day and the series it is of in one number; days are counted from 1970-01-01.
 _DAYS = 1 << 20
@@ -73,7 +73,9 @@ def _by_day(
     runs: pa.Table, places: Mapping[Series, int], marks: pa.ChunkedArray
 ) -> tuple[Numbers, pa.Array]:
     """Return a key for each day of some series, ascending, and the mark of its run."""
-    names = pc.binary_join_element_wise(*(runs[name].cast(pa.string()) for name in _NAMES), "/")
+    names = pc.binary_join_element_wise(
+        *(runs[name].cast(pa.string()) for name in SERIES_NAMES), "/"
+    )
     found = pc.index_in(names, pa.array([str(series) for series in places]))
     held = np.flatnonzero(found.is_valid().to_numpy())
     owner = found.take(pa.array(held)).to_numpy().astype(np.int64)

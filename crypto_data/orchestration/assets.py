@@ -189,7 +189,7 @@ def _do_jobs(
     A series whose days are all settled is an Output too, for which that what is made of it waits.
     Of one that fell short only the settled days are reported: Dagster knows no partial Output.
     """
-    from crypto_data.orchestration.run_files import forget_planned_checks  # noqa: PLC0415 - see there
+    from crypto_data.orchestration.run_files import forget_planned_checks  # noqa: PLC0415 - a database's libraries
 
     tag_run(context, feed, config.aim)
     forget_planned_checks(context)

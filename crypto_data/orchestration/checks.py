@@ -19,7 +19,7 @@ from crypto_data.orchestration import verdicts
 from crypto_data.orchestration.pages import names_of
 from crypto_data.series import Series
 
-# So many series are judged in one run, each by five checks or six: half a minute.
+# So many series are judged in one run, each by five checks or six: under a minute.
 SERIES_A_RUN = 1000
 
 _DIGEST_BYTES = 6

@@ -122,7 +122,7 @@ def tidy_runs(
         seconds: No further run is begun after so long.
         most: So many runs are deleted at most.
     """
-    from crypto_data.orchestration.run_files import delete_run, sweep_orphans  # noqa: PLC0415 - see there
+    from crypto_data.orchestration.run_files import delete_run, sweep_orphans  # noqa: PLC0415 - a database's libraries
 
     deadline = time.monotonic() + seconds
     tidied = Tidied()
